@@ -1,0 +1,34 @@
+"""Phi-3-Vision, native to transformers. Importing this package registers the architecture with the Auto classes."""
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from .configuration_phi3_v import Phi3VConfig
+from .image_processing_phi3_v import Phi3VImageProcessor
+from .modeling_phi3_v import Phi3VForCausalLM, Phi3VModel, Phi3VPreTrainedModel
+from .processing_phi3_v import Phi3VProcessor
+
+AutoConfig.register("phi3_v", Phi3VConfig)
+AutoModel.register(Phi3VConfig, Phi3VModel)
+AutoModelForCausalLM.register(Phi3VConfig, Phi3VForCausalLM)
+AutoModelForImageTextToText.register(Phi3VConfig, Phi3VForCausalLM)
+AutoImageProcessor.register(Phi3VConfig, image_processor_classes={"pil": Phi3VImageProcessor})
+AutoTokenizer.register(Phi3VConfig, fast_tokenizer_class=PreTrainedTokenizerFast)
+AutoProcessor.register(Phi3VConfig, Phi3VProcessor)
+
+__all__ = [
+    "Phi3VConfig",
+    "Phi3VForCausalLM",
+    "Phi3VImageProcessor",
+    "Phi3VModel",
+    "Phi3VPreTrainedModel",
+    "Phi3VProcessor",
+]

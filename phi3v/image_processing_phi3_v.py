@@ -1,0 +1,158 @@
+"""Phi-3-Vision image processing: the HD transform, with PIL and torch alone.
+
+Reproduces Microsoft's `image_processing_phi3_v.py` (published with Phi-3-vision-128k-instruct) bit for bit; the
+transform is InternLM-XComposer2-4KHD's (https://arxiv.org/abs/2404.06512).
+"""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ImageInput, make_flat_list_of_images
+from transformers.utils import TensorType
+
+CROP = 336  # pixels, the side of the image tower's input
+TOKENS_PER_CROP_SIDE = 12  # 24 patches, merged two by two
+WHITE = (255, 255, 255)
+
+
+def hd_size(width: int, height: int, num_crops: int) -> tuple[int, int]:
+    """Size to which the HD transform resizes a landscape image, before padding.
+
+    The largest multiple of 336 pixels that the width may take so that the crops covering the image stay within
+    `num_crops`; the height follows the aspect ratio.
+
+    Args:
+        width, height: pixels, `width >= height`.
+
+    Returns:
+        `(width, height)` in pixels.
+
+    Raises:
+        ValueError: the image is so thin that its height would become 0.
+    """
+    ratio = width / height
+    scale = 1
+    while scale * math.ceil(scale / ratio) <= num_crops:
+        scale += 1
+    scale -= 1
+    new_width = scale * CROP
+    new_height = int(new_width / ratio)
+    if new_height < 1:
+        raise ValueError(
+            f"The image is too thin: {width}x{height} pixels would become {new_width}x0 with num_crops={num_crops}. "
+            "Crop it or pad its short side."
+        )
+    return new_width, new_height
+
+
+def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
+    """Resize and pad an RGB image so that both sides are multiples of 336 pixels, at most `num_crops` crops in all.
+
+    A tall image is handled as its transpose, so its padding ends up left and right.
+    """
+    transposed = image.width < image.height
+    if transposed:
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+    width, height = hd_size(image.width, image.height, num_crops)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+
+    padded = Image.new("RGB", (width, math.ceil(height / CROP) * CROP), WHITE)
+    padded.paste(resized, (0, (padded.height - height) // 2))
+    return padded.transpose(Image.Transpose.TRANSPOSE) if transposed else padded
+
+
+def num_image_tokens(height: int, width: int) -> int:
+    """Positions that an image of this padded size (pixels, multiples of 336) takes in the prompt.
+
+    The crops' and the global view's merged patches, one separator a row in each, one between the two.
+    """
+    rows, columns = height // CROP, width // CROP
+    return (rows * columns + 1) * TOKENS_PER_CROP_SIDE**2 + 1 + (rows + 1) * TOKENS_PER_CROP_SIDE
+
+
+class Phi3VImageProcessor(BaseImageProcessor):
+    """Images to normalised 336-pixel crops.
+
+    Args:
+        num_crops (`int`, defaults to 16): the most crops an image may take, beside its global view.
+        image_mean, image_std (`list[float]`): normalisation per RGB channel; CLIP's.
+    """
+
+    model_input_names = ["pixel_values", "image_sizes"]
+
+    def __init__(
+        self,
+        num_crops: int = 16,
+        image_mean: list[float] | None = None,
+        image_std: list[float] | None = None,
+        **kwargs,
+    ):
+        kwargs.pop("auto_map", None)  # of the published file: names remote code that this class replaces
+        super().__init__(**kwargs)
+        self.num_crops = num_crops
+        self.image_mean = list(image_mean or OPENAI_CLIP_MEAN)
+        self.image_std = list(image_std or OPENAI_CLIP_STD)
+
+    def num_image_tokens(self, width: int, height: int, num_crops: int | None = None) -> int:
+        """Prompt positions of an image of this size in pixels, without transforming it."""
+        landscape = hd_size(max(width, height), min(width, height), num_crops or self.num_crops)
+        long_side, short_side = landscape[0], math.ceil(landscape[1] / CROP) * CROP
+        return num_image_tokens(*((long_side, short_side) if height > width else (short_side, long_side)))
+
+    def preprocess(
+        self,
+        images: ImageInput,
+        num_crops: int | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """Crops of one image or a list of images.
+
+        Args:
+            images: PIL images of any mode, or arrays (height, width, channels). Alpha is dropped and an EXIF
+                orientation ignored, as in the reference.
+            num_crops: overrides the processor's own.
+
+        Returns:
+            `pixel_values` (images, num_crops + 1, 3, 336, 336), float32: the global view, the crops row by row, zeros;
+            `image_sizes` (images, 2): height and width in pixels after padding; `num_img_tokens`: a list.
+
+        Raises:
+            ValueError: `num_crops` is below 1, or an image is too thin.
+        """
+        num_crops = self.num_crops if num_crops is None else num_crops
+        if num_crops < 1:
+            raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
+        padded = [hd_transform(_to_rgb(image), num_crops) for image in make_flat_list_of_images(images)]
+        image_sizes = [[image.height, image.width] for image in padded]
+        data = {
+            "pixel_values": torch.stack([self._crops(image, num_crops) for image in padded]),
+            "image_sizes": torch.tensor(image_sizes),
+            "num_img_tokens": [num_image_tokens(*size) for size in image_sizes],
+        }
+        return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=["num_img_tokens"])
+
+    def _crops(self, image: Image.Image, num_crops: int) -> torch.Tensor:
+        """(num_crops + 1, 3, 336, 336) of a padded image."""
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().to(torch.float32).div_(255)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
+        pixels.sub_(mean).div_(std)
+
+        rows, columns = image.height // CROP, image.width // CROP
+        crops = pixels.new_zeros(num_crops + 1, 3, CROP, CROP)
+        # Neither antialiased nor clamped, as in the reference.
+        crops[0] = torch.nn.functional.interpolate(pixels[None], (CROP, CROP), mode="bicubic", align_corners=False)[0]
+        grid = pixels.view(3, rows, CROP, columns, CROP).permute(1, 3, 0, 2, 4)
+        crops[1 : 1 + rows * columns].view(rows, columns, 3, CROP, CROP).copy_(grid)
+        return crops
+
+
+def _to_rgb(image) -> Image.Image:
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.asarray(image))
+    return image.convert("RGB")
+
+
+__all__ = ["Phi3VImageProcessor"]

@@ -1,0 +1,289 @@
+"""Phi-3-Vision model: transformers' `Phi3Model` and `CLIPVisionModel`, joined as Microsoft's `modeling_phi3_v.py` does.
+
+Module names are those of the published checkpoint, so it loads and saves without a mapping of ours; transformers' own
+mapping of CLIP's names covers the image tower.
+"""
+
+import torch
+from torch import nn
+from transformers import CLIPVisionModel, GenerationMixin, Phi3Model, Phi3PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from .configuration_phi3_v import PUBLISHED_EOS_TOKEN_ID, Phi3VConfig
+from .image_processing_phi3_v import CROP
+
+
+class Phi3VRotaryEmbedding(nn.Module):
+    """Rotary embedding that picks LongRoPE's short or long factors per sequence.
+
+    A sequence whose last position in this forward lies beyond `original_max_position_embeddings` uses the long factors
+    for all its positions, as in the reference. transformers' own picks once for the whole batch, so that a short
+    prompt's answer would depend on the prompts beside it.
+    """
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__()
+        self.config = config
+        head_dim = config.hidden_size // config.num_attention_heads
+        self.short_inv_freq = nn.Buffer(torch.empty(head_dim // 2), persistent=False)
+        self.long_inv_freq = nn.Buffer(torch.empty(head_dim // 2), persistent=False)
+        self.attention_scaling = 1.0
+        self.reset_frequencies()
+
+    def reset_frequencies(self) -> None:
+        """Compute the frequencies from the configuration."""
+        rope, limit = self.config.rope_parameters, self.config.original_max_position_embeddings
+        if rope["rope_type"] == "longrope":
+            short, self.attention_scaling = ROPE_INIT_FUNCTIONS["longrope"](self.config, seq_len=1)
+            long, _ = ROPE_INIT_FUNCTIONS["longrope"](self.config, seq_len=limit + 1)
+        else:
+            dim = 2 * len(self.short_inv_freq)
+            short = long = rope["rope_theta"] ** -(torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+        init.copy_(self.short_inv_freq, short)
+        init.copy_(self.long_inv_freq, long)
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor, position_ids: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine, each (batch, tokens, head size) in `x`'s dtype, of positions (batch, tokens)."""
+        is_long = position_ids.amax(-1, keepdim=True) >= self.config.original_max_position_embeddings
+        inv_freq = torch.where(is_long, self.long_inv_freq, self.short_inv_freq).float()
+        angles = position_ids[..., None].float() * inv_freq[:, None, :]
+        angles = torch.cat((angles, angles), dim=-1)
+        return (angles.cos() * self.attention_scaling).to(x.dtype), (angles.sin() * self.attention_scaling).to(x.dtype)
+
+
+class Phi3VImageEmbedding(nn.Module):
+    """Crops to embeddings: the CLIP tower, the 2x2 merge with separators, the projection."""
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__()
+        vision_size = config.vision_config.hidden_size
+        self.img_processor = CLIPVisionModel(config.vision_config)
+        merged_size = 4 * vision_size
+        self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged_size))
+        self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged_size))
+        self.img_projection = nn.Sequential(
+            nn.Linear(merged_size, config.hidden_size),
+            nn.GELU(),
+            nn.Linear(config.hidden_size, config.hidden_size),
+        )
+
+    def encode(self, crops: torch.Tensor) -> torch.Tensor:
+        """(crops, 3, 336, 336) to patch features (crops, 576, vision size).
+
+        The layer before CLIP's last, without the class token and without the final norm. The last layer, which the
+        checkpoint holds, is not run.
+        """
+        tower = self.img_processor
+        hidden_states = tower.pre_layrnorm(tower.embeddings(crops))
+        for layer in tower.encoder.layers[:-1]:
+            hidden_states = layer(hidden_states, None)
+        return hidden_states[:, 1:]
+
+    def arrange(self, features: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """One image's patch features, (1 + rows * columns, 576, size), as its sequence of merged vectors.
+
+        The crops' rows of patches, `glb_GN`, the global view's, `sub_GN` at the end of every row.
+        """
+        sub_image = self._merge(features[1:], rows, columns)
+        global_view = self._merge(features[:1], 1, 1)
+        return torch.cat([sub_image, self.glb_GN[0], global_view])
+
+    def _merge(self, features: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """Crops in reading order to (patch rows * (patch columns + 1), 4 * size).
+
+        Channel c of the patch at (dy, dx) in its square of four comes to (dy * 2 + dx) * size + c.
+        """
+        size = features.shape[-1]
+        side = int(features.shape[1] ** 0.5) // 2
+        grid = features.view(rows, columns, side, 2, side, 2, size).permute(0, 2, 1, 4, 3, 5, 6)
+        grid = grid.reshape(rows * side, columns * side, 4 * size)
+        row_ends = self.sub_GN[0].expand(rows * side, 1, -1)
+        return torch.cat([grid, row_ends], dim=1).flatten(0, 1)
+
+    def forward(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
+        """Embeddings (image positions of all images, hidden size).
+
+        Args:
+            pixel_values: (images, crops, 3, 336, 336), the global view first; crops beyond an image's own are padding
+                and are not encoded.
+            image_sizes: (images, 2), height and width in pixels, multiples of 336.
+        """
+        grids = [(height // CROP, width // CROP) for height, width in image_sizes.tolist()]
+        lengths = [1 + rows * columns for rows, columns in grids]
+        crops = torch.cat([image[:length] for image, length in zip(pixel_values, lengths, strict=True)])
+        features = self.encode(crops.to(self.glb_GN.dtype)).split(lengths)
+        merged = [self.arrange(image, *grid) for image, grid in zip(features, grids, strict=True)]
+        return self.img_projection(torch.cat(merged))
+
+
+class Phi3VPreTrainedModel(Phi3PreTrainedModel):
+    config: Phi3VConfig
+    input_modalities = ("image", "text")
+    _no_split_modules = ["Phi3DecoderLayer", "Phi3VImageEmbedding"]
+    # A second name of `model.embed_tokens.weight` in some conversions of the checkpoint.
+    _keys_to_ignore_on_load_unexpected = [r"vision_embed_tokens\.wte\.weight"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, Phi3VRotaryEmbedding):
+            module.reset_frequencies()
+        elif isinstance(module, Phi3VImageEmbedding):
+            init.zeros_(module.glb_GN)
+            init.zeros_(module.sub_GN)
+        else:
+            super()._init_weights(module)
+
+
+class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
+    """`Phi3Model` whose embeddings at image positions come from images."""
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__(config)
+        self.rotary_emb = Phi3VRotaryEmbedding(config)
+        self.vision_embed_tokens = Phi3VImageEmbedding(config)
+        self.post_init()
+
+    def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
+        """Embeddings (image positions of all images, hidden size); see `Phi3VImageEmbedding.forward`."""
+        return self.vision_embed_tokens(pixel_values, image_sizes)
+
+    def embed(
+        self, input_ids: torch.LongTensor, pixel_values: torch.Tensor | None, image_sizes: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Input embeddings (batch, tokens, hidden size), image positions filled in the order of the images.
+
+        Raises:
+            ValueError: the image positions are not as many as the images' embeddings.
+        """
+        inputs_embeds = self.embed_tokens(input_ids)
+        if pixel_values is None:
+            return inputs_embeds
+        image_embeds = self.get_image_features(pixel_values, image_sizes).to(inputs_embeds)
+        positions = input_ids == self.config.image_token_id
+        if positions.sum() != len(image_embeds):
+            raise ValueError(
+                f"{int(positions.sum())} image positions in `input_ids`, but `image_sizes` asks for {len(image_embeds)}."
+            )
+        return inputs_embeds.masked_scatter(positions[..., None], image_embeds)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.LongTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPast:
+        """As `Phi3Model.forward`, and `pixel_values`, `image_sizes` as from the processor."""
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids, pixel_values, image_sizes)
+        return super().forward(inputs_embeds=inputs_embeds, **kwargs)
+
+
+class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
+    """Phi-3-Vision with its language model head."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__(config)
+        self.model = Phi3VModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As everywhere. A checkpoint without `generation_config.json` stops at the chat's end tokens.
+
+        transformers would take `eos_token_id` from the raw `config.json`, where the published one names `</s>`.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.generation_config.eos_token_id == PUBLISHED_EOS_TOKEN_ID:
+            model.generation_config.eos_token_id = model.config.eos_token_id
+        if model.generation_config.pad_token_id is None:
+            model.generation_config.pad_token_id = model.config.pad_token_id
+        return loaded
+
+    def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
+        """Embeddings (image positions of all images, hidden size); see `Phi3VImageEmbedding.forward`."""
+        return self.model.get_image_features(pixel_values, image_sizes)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.LongTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs,
+    ) -> CausalLMOutputWithPast:
+        """As `Phi3ForCausalLM.forward`, and images.
+
+        Args:
+            input_ids: (batch, tokens), `config.image_token_id` at image positions.
+            pixel_values: (images of the whole batch, crops, 3, 336, 336).
+            image_sizes: (images, 2), height and width in pixels, multiples of 336.
+            labels: (batch, tokens), -100 where no loss is wanted.
+            logits_to_keep: how many positions from the end get logits; 0 for all.
+
+        Returns:
+            `logits` (batch, tokens kept, vocabulary), `loss` with `labels`, `past_key_values`.
+        """
+        outputs = self.model(input_ids, pixel_values, image_sizes, **kwargs)
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.LongTensor,
+        past_key_values: Cache | None = None,
+        attention_mask: torch.Tensor | None = None,
+        is_first_iteration: bool = False,
+        **kwargs,
+    ) -> dict:
+        """As everywhere, but a sequence that passes 4096 positions gets its cache computed anew.
+
+        Its cached keys were rotated with the short factors and the long ones apply from here on, to all positions. The
+        reference goes on with the mixture; transformers' Phi3 recomputes, as here, for text alone.
+        """
+        if past_key_values is not None and self._crosses_to_long_rope(input_ids, attention_mask, past_key_values):
+            if past_key_values.is_compileable:
+                past_key_values.reset()
+            else:
+                past_key_values = None
+            kwargs["next_sequence_length"] = None
+            is_first_iteration = True  # the images are needed once more
+        return super().prepare_inputs_for_generation(
+            input_ids,
+            past_key_values=past_key_values,
+            attention_mask=attention_mask,
+            is_first_iteration=is_first_iteration,
+            **kwargs,
+        )
+
+    def _crosses_to_long_rope(self, input_ids, attention_mask, past_key_values) -> bool:
+        limit = self.config.original_max_position_embeddings
+        total, cached = input_ids.shape[1], past_key_values.get_seq_length()
+        if cached == 0 or total <= limit or self.config.rope_parameters["rope_type"] != "longrope":
+            return False
+        lengths = torch.tensor([total]) if attention_mask is None else attention_mask.sum(-1)
+        return bool(((lengths > limit) & (lengths - (total - cached) <= limit)).any())
+
+
+__all__ = ["Phi3VForCausalLM", "Phi3VModel", "Phi3VPreTrainedModel"]
