@@ -13,8 +13,10 @@ from transformers import (
 
 from .configuration_phi3_v import Phi3VConfig
 from .image_processing_phi3_v import Phi3VImageProcessor
+from .inference import Answer, Phi3Vision
 from .modeling_phi3_v import Phi3VForCausalLM, Phi3VModel, Phi3VPreTrainedModel
 from .processing_phi3_v import Phi3VProcessor
+from .streaming import AnswerStream, Stats
 
 AutoConfig.register("phi3_v", Phi3VConfig)
 AutoModel.register(Phi3VConfig, Phi3VModel)
@@ -25,10 +27,14 @@ AutoTokenizer.register(Phi3VConfig, fast_tokenizer_class=PreTrainedTokenizerFast
 AutoProcessor.register(Phi3VConfig, Phi3VProcessor)
 
 __all__ = [
+    "Answer",
+    "AnswerStream",
     "Phi3VConfig",
     "Phi3VForCausalLM",
     "Phi3VImageProcessor",
     "Phi3VModel",
     "Phi3VPreTrainedModel",
     "Phi3VProcessor",
+    "Phi3Vision",
+    "Stats",
 ]

@@ -64,13 +64,16 @@ class Phi3VProcessor(ProcessorMixin):
         num_crops: int | None = None,
         padding: bool = True,
         return_tensors: str | TensorType | None = "pt",
+        videos: None = None,
+        audio: None = None,
     ) -> BatchFeature:
         """Model inputs of one prompt or several.
 
         Args:
             text: prompts in the chat format, `<|image_1|>`, `<|image_2|>`, … where each one's images go. Without
                 images a tag stays plain text. Nothing is added.
-            images: the images of the prompts in order, as one flat list or a list per prompt.
+            images: the images of the prompts in order, as one flat list or a list per prompt; PIL images, arrays, or
+                paths and URLs to load.
             num_crops: overrides the image processor's own.
             padding: prompts of different length are padded on the left, the side that `generate` continues from.
 
@@ -79,14 +82,16 @@ class Phi3VProcessor(ProcessorMixin):
             3, 336, 336) and `image_sizes` (images, 2), height and width in pixels.
 
         Raises:
-            ValueError: a prompt's tags are not 1 … n, each once, for its n images; a prompt holds `<|image|>` beside
+            ValueError: `text` is missing; videos or audio are given; a prompt's tags are not 1 … n, each once, for its n images; a prompt holds `<|image|>` beside
                 images; an image is too thin.
         """
         if text is None:
             raise ValueError("`text` is missing: a prompt in the chat format.")
+        if videos is not None or audio is not None:
+            raise ValueError("Phi-3-Vision takes text and images; videos and audio it does not.")
         prompts = [text] if isinstance(text, str) else list(text)
         images_of = self._images_of_prompts(prompts, images)
-        flat = [image for images in images_of for image in images]
+        flat = self.image_processor.fetch_images([image for images in images_of for image in images])
 
         data, tokens_of_image = {}, iter(())
         if flat:

@@ -1,0 +1,83 @@
+"""Picks where and how the model runs: device, dtype, attention."""
+
+import time
+
+import torch
+from transformers.utils import is_flash_attn_2_available
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+ATTENTION = ("auto", "flash_attention_2", "sdpa", "eager")
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device asked for, or the best there is: `cuda`, `mps`, `cpu`.
+
+    Raises:
+        ValueError: the device asked for is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    kind = device.split(":")[0]
+    if not available.get(kind, False):
+        there = ", ".join(name for name, is_there in available.items() if is_there)
+        raise ValueError(f"Device {device!r} is not available here (available: {there}). Use --device auto.")
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The dtype asked for, or bfloat16; float16 on a GPU without bfloat16; float32 on a CPU where that is faster.
+
+    Raises:
+        ValueError: the dtype is not one of bfloat16, float16, float32.
+    """
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise ValueError(f"Unknown dtype {dtype!r}. Choose auto, {', '.join(DTYPES)}.")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu":
+        return min((torch.bfloat16, torch.float32), key=_cpu_seconds)
+    return torch.bfloat16
+
+
+def pick_attention(attn_implementation: str, device: torch.device, dtype: torch.dtype) -> str:
+    """The attention implementation asked for, or flash_attention_2 where it is installed and runs, else sdpa.
+
+    Raises:
+        ValueError: flash_attention_2 is asked for where it can't run.
+    """
+    if attn_implementation not in ATTENTION:
+        raise ValueError(f"Unknown attention implementation {attn_implementation!r}. Choose {', '.join(ATTENTION)}.")
+    missing = _flash_attention_lacks(device, dtype)
+    if attn_implementation == "flash_attention_2" and missing:
+        raise ValueError(f"flash_attention_2 can't be used: {missing}. Use --attn-implementation sdpa.")
+    if attn_implementation == "auto":
+        return "sdpa" if missing else "flash_attention_2"
+    return attn_implementation
+
+
+def _flash_attention_lacks(device: torch.device, dtype: torch.dtype) -> str | None:
+    """What keeps flash-attn from running, if anything does."""
+    if device.type != "cuda":
+        return f"it needs a CUDA GPU, and the model runs on {device.type}"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "it needs an Ampere GPU or newer"
+    if dtype == torch.float32:
+        return "it needs bfloat16 or float16"
+    if not is_flash_attn_2_available():
+        return "the package flash-attn is not installed (pip install flash-attn --no-build-isolation)"
+    return None
+
+
+def _cpu_seconds(dtype: torch.dtype) -> float:
+    """Time of a small matrix product: CPUs without bfloat16 instructions emulate them, several times slower."""
+    left, right = torch.ones(512, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+    best = float("inf")
+    for _ in range(20):
+        started = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - started)
+    return best

@@ -1,0 +1,68 @@
+"""What people give, to safe RGB images."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Only decoders that are well tested against hostile files; among others no EPS (runs a program), no PDF, no SVG.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 64_000_000
+WHITE = (255, 255, 255)
+HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Read an image file as the picture that a person would see.
+
+    Turned as its EXIF orientation says, transparency on white, 16-bit and floating-point grey scaled to 8 bits, the
+    first frame of an animation. The reference drops alpha and ignores orientation, so its model saw black where
+    people see white, and photos lying on their side.
+
+    Returns:
+        An image of mode RGB, at most 64 megapixels.
+
+    Raises:
+        ValueError: not an image, of a format that is not read, damaged, or too large. The message says what to do.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"The image has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 10**6} megapixels. "
+                    "Make it smaller and try again."
+                )
+            image.load()
+            return _flatten(ImageOps.exif_transpose(image))
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(_unreadable(path)) from error
+    except (OSError, SyntaxError, EOFError, TypeError, OverflowError) as error:
+        raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _scale_grey(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (*WHITE, 255))
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")
+
+
+def _scale_grey(image: Image.Image) -> Image.Image:
+    """16-bit grey by its high byte; other ranges stretched from darkest to lightest."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    lowest, highest = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
+    if image.mode == "I" and lowest >= 0 and highest <= 65535:
+        lowest, highest = 0.0, 65535.0
+    scaled = (values - lowest) * (255.0 / max(highest - lowest, 1e-6))
+    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _unreadable(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return "HEIC photos can't be read here. Export the photo as JPEG (or take a screenshot of it) and send that."
+    return "This file is not an image that can be read. Send a PNG, JPEG, WebP, GIF, BMP or TIFF file."

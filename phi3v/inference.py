@@ -1,0 +1,272 @@
+"""The engine: a processor and a model, loaded once; answers streamed, stopped, counted."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from .device import pick_attention, pick_device, pick_dtype
+from .literal import literal_text
+from .processing_phi3_v import Phi3VProcessor
+from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
+from .worker import Worker
+
+PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"
+
+# name: (lowest, highest)
+BOUNDS = {
+    "max_new_tokens": (1, 4096),
+    "temperature": (0.0, 2.0),
+    "top_p": (0.01, 1.0),
+    "repetition_penalty": (1.0, 2.0),
+    "num_crops": (1, 16),
+    "seed": (0, 2**32 - 1),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer and what it cost."""
+
+    text: str
+    stats: Stats
+
+
+class Phi3Vision:
+    """A Phi-3-Vision model that answers questions about images.
+
+    ```python
+    engine = Phi3Vision.from_pretrained(model="microsoft/Phi-3.5-vision-instruct")
+    for text in engine.stream("What is shown?", images=[image]):
+        print(text, end="", flush=True)
+    ```
+
+    One request runs at a time, on a thread of the engine's; others wait their turn in the order they came. Questions
+    and earlier turns are text: chat markup or image tags in them are read as the characters they are.
+
+    Attributes:
+        model_id: the name or folder that was loaded.
+        device, dtype, attn_implementation: what was picked, and is in use.
+        num_crops: crops an image takes at most, unless a request says otherwise.
+        context_length: tokens that prompt and answer share.
+    """
+
+    def __init__(self, model, processor: Phi3VProcessor, model_id: str, num_crops: int | None = None):
+        self.model = model.eval()
+        self.processor = processor
+        self.model_id = model_id
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        self.attn_implementation: str = model.config._attn_implementation
+        self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
+        self.context_length: int = model.config.max_position_embeddings
+        self._literal = literal_text(processor.tokenizer)
+        self._end_ids = self._find_end_ids()
+        self._worker = Worker("phi3v")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = PREVIEW_MODEL,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        attn_implementation: str = "auto",
+        num_crops: int | None = None,
+    ) -> "Phi3Vision":
+        """Load a checkpoint.
+
+        Args:
+            model: a name on the Hub or a local folder; by default the bundled preview model.
+            revision: branch, tag or commit of a model on the Hub.
+            device: `auto`, `cuda`, `cuda:1`, `mps` or `cpu`.
+            dtype: `auto`, `bfloat16`, `float16` or `float32`.
+            attn_implementation: `auto`, `flash_attention_2`, `sdpa` or `eager`.
+            num_crops: crops an image takes at most, 1 to 16; by default what the checkpoint says.
+
+        Raises:
+            ValueError: a setting is unknown or can't be had on this machine.
+            OSError: the checkpoint can't be found or fetched.
+        """
+        picked_device = pick_device(device)
+        picked_dtype = pick_dtype(dtype, picked_device)
+        attention = pick_attention(attn_implementation, picked_device, picked_dtype)
+        _check(num_crops=num_crops)
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            model,
+            revision=revision,
+            dtype=picked_dtype,
+            attn_implementation=attention,
+            device_map=picked_device,
+            use_safetensors=True,
+        )
+        processor = AutoProcessor.from_pretrained(model, revision=revision)
+        return cls(loaded, processor, str(model), num_crops)
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether this is the project's own small checkpoint instead of Microsoft's."""
+        return Path(self.model_id).resolve() == PREVIEW_MODEL.resolve()
+
+    @property
+    def device_name(self) -> str:
+        """The device in a person's words."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return {"cpu": "CPU", "mps": "Apple GPU"}.get(self.device.type, self.device.type)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is running or waiting."""
+        return self._worker.idle
+
+    def image_tokens(self, images: Sequence[Image.Image], num_crops: int | None = None) -> list[int]:
+        """Prompt positions that each image would take, without preparing it."""
+        count = self.processor.image_processor.num_image_tokens
+        return [count(image.width, image.height, num_crops or self.num_crops) for image in images]
+
+    def stream(
+        self,
+        question: str,
+        images: Sequence[Image.Image] = (),
+        history: Sequence[dict] = (),
+        *,
+        max_new_tokens: int = 500,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        num_crops: int | None = None,
+        max_time: float | None = None,
+    ) -> AnswerStream:
+        """Ask, and get the answer's pieces as they are made.
+
+        Args:
+            question: the user's words.
+            images: RGB images that come before the question, in order.
+            history: earlier turns, oldest first, as transformers' chat messages: `role` `user` or `assistant`;
+                `content` a string, or a list of `{"type": "image", "image": image}` and `{"type": "text", "text": …}`.
+            max_new_tokens: 1 to 4096, cut to what the context leaves.
+            temperature: 0 to 2; 0 takes the likeliest token each time.
+            top_p: 0.01 to 1, with a temperature.
+            repetition_penalty: 1 to 2; 1 is none.
+            seed: 0 to 2**32 - 1, with a temperature; by default another one each time.
+            num_crops: 1 to 16, crops an image takes at most.
+            max_time: seconds after which the answer ends, counted from when its turn has come.
+
+        Raises:
+            ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is longer
+                than the context. Raised here, before anything is queued.
+            MemoryError: raised by the stream: the GPU's memory does not hold the request.
+        """
+        requested_at = time.perf_counter()
+        _check(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            num_crops=num_crops,
+        )
+        inputs = self._prepare(question, images, history, num_crops or self.num_crops)
+        stats = Stats(
+            image_tokens=int((inputs["input_ids"] == self.processor.image_token_id).sum()),
+            prompt_tokens=inputs["input_ids"].shape[1],
+        )
+        room = self.context_length - stats.prompt_tokens
+        if room < 1:
+            raise ValueError(
+                f"The prompt takes {stats.prompt_tokens} tokens ({stats.image_tokens} of them for images) and the "
+                f"model's context holds {self.context_length}. Use fewer images, fewer crops or a shorter question."
+            )
+        settings = {
+            "max_new_tokens": min(max_new_tokens, room),
+            "repetition_penalty": repetition_penalty,
+            "do_sample": temperature > 0,
+            "eos_token_id": self._end_ids,
+            "max_time": max_time,
+        }
+        if temperature > 0:
+            settings |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
+
+        stop = threading.Event()
+        streamer = TokenStreamer(self.processor.tokenizer, stats, requested_at)
+        queued_at = time.perf_counter()
+
+        def job() -> None:
+            stats.queued = time.perf_counter() - queued_at
+            try:
+                if not stop.is_set():
+                    self._generate(inputs, settings, seed, streamer, stop)
+                stats.stop_reason = self._stop_reason(streamer, stop, settings["max_new_tokens"])
+            finally:
+                streamer.close()
+
+        ticket, future = self._worker.submit(job)
+        return AnswerStream(streamer, stop, future, lambda: self._worker.ahead_of(ticket))
+
+    def answer(self, question: str, images: Sequence[Image.Image] = (), history: Sequence[dict] = (), **settings):
+        """The whole answer, as an [`Answer`]; arguments and errors as of `stream`."""
+        stream = self.stream(question, images, history, **settings)
+        return Answer("".join(stream), stream.stats)
+
+    def _prepare(self, question: str, images: Sequence[Image.Image], history: Sequence[dict], num_crops: int):
+        if not question.strip():
+            raise ValueError("The question is empty. Write what you want to know.")
+        content = [{"type": "image", "image": image} for image in images]
+        content.append({"type": "text", "text": question.strip()})
+        messages = [*history, {"role": "user", "content": content}]
+        guarded, all_images = [], []
+        for message in messages:
+            if message["role"] not in ("user", "assistant"):
+                raise ValueError(f"Messages are of the role 'user' or 'assistant', not {message['role']!r}.")
+            parts = message["content"]
+            if isinstance(parts, str):
+                parts = [{"type": "text", "text": parts}]
+            all_images += [part["image"] for part in parts if part["type"] == "image"]
+            parts = [part | {"text": self._literal(part["text"])} if part["type"] == "text" else part for part in parts]
+            guarded.append({"role": message["role"], "content": parts})
+        prompt = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
+        return self.processor(text=prompt, images=all_images, num_crops=num_crops)
+
+    @torch.inference_mode()
+    def _generate(self, inputs, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event):
+        if settings["do_sample"]:
+            torch.seed() if seed is None else torch.manual_seed(seed)
+        try:
+            self.model.generate(
+                **inputs.to(self.device), **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)]
+            )
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(
+                f"The GPU's memory does not hold a prompt of {streamer.stats.prompt_tokens} tokens. Use fewer images "
+                "or fewer crops."
+            ) from error
+
+    def _stop_reason(self, streamer: TokenStreamer, stop: threading.Event, max_new_tokens: int) -> str:
+        if streamer.last_token in self._end_ids:
+            return "end"
+        if stop.is_set():
+            return "stopped"
+        return "length" if streamer.stats.new_tokens >= max_new_tokens else "time"
+
+    def _find_end_ids(self) -> list[int]:
+        """What ends an answer: the chat format's tokens as far as the vocabulary has them, and the checkpoint's own."""
+        vocabulary = self.processor.tokenizer.get_vocab()
+        ids = {vocabulary[token] for token in ("<|end|>", "<|endoftext|>") if token in vocabulary}
+        own = self.model.generation_config.eos_token_id
+        ids.update([own] if isinstance(own, int) else own or [])
+        return sorted(ids)
+
+
+def _check(**settings) -> None:
+    for name, value in settings.items():
+        lowest, highest = BOUNDS[name]
+        if value is not None and not lowest <= value <= highest:
+            raise ValueError(f"{name} must be between {lowest} and {highest}, got {value}.")

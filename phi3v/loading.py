@@ -1,0 +1,146 @@
+"""Loads the engine behind a page that is already up."""
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from tqdm.auto import tqdm
+
+from .device import pick_device
+from .inference import PREVIEW_MODEL, Phi3Vision
+from .options import Options
+
+PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
+PHI_3_VISION_GIB = 10  # weights 7.7 GiB, the rest for an image's prompt at 16 crops
+FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]  # neither pickled weights nor Python
+
+log = logging.getLogger("phi3v")
+
+
+@dataclass(frozen=True)
+class LoadState:
+    """How far loading is.
+
+    Attributes:
+        stage: `fetching`, `loading`, `ready` or `failed`.
+        model: what is being loaded, a name or a folder.
+        progress: part of the download that is done, 0 to 1, while fetching and if known.
+        problem: what went wrong and what to do, if `failed`; why the preview model stands in, if it does.
+    """
+
+    stage: str
+    model: str
+    progress: float | None = None
+    problem: str | None = None
+
+
+class EngineLoader:
+    """Loads an engine on a thread; whoever needs it waits for it.
+
+    Attributes:
+        state: how far loading is.
+        engine: the engine, once it is there.
+    """
+
+    def __init__(self, options: Options):
+        self.options = options
+        self.engine: Phi3Vision | None = None
+        self._settled = threading.Event()
+        self._lock = threading.Lock()
+        self.state = LoadState("loading", resolve_model(options))
+
+    def start(self) -> "EngineLoader":
+        """Begin to load. Returns at once."""
+        self._settled.clear()
+        threading.Thread(target=self._load, args=(self.state.model,), name="phi3v-load", daemon=True).start()
+        return self
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the engine is there or can't be had. Returns whether it has come to that."""
+        return self._settled.wait(timeout)
+
+    def use_preview(self) -> None:
+        """After a failure: load the bundled model instead."""
+        with self._lock:
+            if self.state.stage != "failed":
+                return
+            self.state = LoadState("loading", str(PREVIEW_MODEL), problem=self.state.problem)
+        self.start()
+
+    def _load(self, model: str) -> None:
+        options, problem = self.options, self.state.problem
+        is_preview = model == str(PREVIEW_MODEL)
+        try:
+            folder = model
+            if not Path(model).is_dir():
+                self.state = LoadState("fetching", model)
+                folder = self._fetch(model)
+            self.state = LoadState("loading", model, problem=problem)
+            engine = Phi3Vision.from_pretrained(
+                folder, None, options.device, options.dtype, options.attn_implementation, options.num_crops
+            )
+            engine.model_id = model
+            self.engine = engine
+            self.state = LoadState("ready", model, problem=problem)
+        except Exception as error:
+            log.warning("Loading %s failed: %s: %s", model, type(error).__name__, error)
+            self.state = LoadState("failed", model, problem=explain(model, error))
+            if options.model == "auto" and not is_preview:
+                self.use_preview()
+                return
+        self._settled.set()
+
+    def _fetch(self, model: str) -> str:
+        loader = self
+
+        class Progress(tqdm):
+            """Shows the bytes' bar on the page as well as in the terminal."""
+
+            def update(self, n=1):
+                shown = super().update(n)
+                if self.unit == "B" and self.total:
+                    loader.state = LoadState("fetching", model, progress=min(1.0, self.n / self.total))
+                return shown
+
+        return snapshot_download(
+            model, revision=self.options.revision, allow_patterns=FILES, tqdm_class=Progress, max_workers=4
+        )
+
+
+def resolve_model(options: Options) -> str:
+    """The model that `--model` means: `auto` depends on the GPU, `preview` is the bundled folder."""
+    if options.model == "preview" or (options.model == "auto" and not _holds_phi_3_vision(options.device)):
+        return str(PREVIEW_MODEL)
+    return PHI_3_VISION if options.model == "auto" else options.model
+
+
+def _holds_phi_3_vision(device: str) -> bool:
+    try:
+        picked = pick_device(device)
+    except ValueError:
+        return False  # loading says what is wrong
+    if picked.type == "cuda":
+        return torch.cuda.get_device_properties(picked).total_memory >= PHI_3_VISION_GIB * 2**30
+    return picked.type == "mps" and torch.mps.recommended_max_memory() >= PHI_3_VISION_GIB * 2**30
+
+
+def explain(model: str, error: Exception) -> str:
+    """What went wrong while loading and what to do, in words for a person."""
+    name = type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return f"The memory does not hold {model}. Try --dtype bfloat16, or a machine with more."
+    if name == "GatedRepoError" or name == "RepositoryNotFoundError":
+        return f"The Hub has no model {model}, or not for you. Check the name, or log in with `hf auth login`."
+    if name == "RevisionNotFoundError":
+        return f"The Hub has no such revision of {model}. Check --revision."
+    if name in ("HFValidationError", "NotADirectoryError"):
+        return f"{model} is neither a folder here nor the name of a model on the Hub. Check --model."
+    if name in ("LocalEntryNotFoundError", "IncompleteSnapshotError", "ConnectError", "ConnectTimeout", "HfHubHTTPError"):
+        return (
+            f"{model} could not be fetched from the Hub. Check the connection; or download it where there is one "
+            f"(`hf download {model}`) and pass its folder with --model."
+        )
+    return f"{model} could not be loaded: {error}" if isinstance(error, ValueError | OSError) else f"{model}: {name}"

@@ -1,0 +1,100 @@
+"""Every setting of the app, once: its flag, its environment variable, its default."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from .device import ATTENTION, DTYPES
+from .inference import BOUNDS
+
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def _option(default, help: str, kind=str, choices: Sequence[str] | None = None):
+    return field(default=default, metadata={"help": help, "kind": kind, "choices": choices})
+
+
+def _between(lowest: int, highest: int):
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{number} is not between {lowest} and {highest}")
+        return number
+
+    whole_number.__name__ = f"whole number from {lowest} to {highest}"
+    return whole_number
+
+
+def _login(text: str) -> tuple[str, str]:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError("it must be USER:PASSWORD")
+    return user, password
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in TRUE + FALSE:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither of {', '.join(TRUE)} nor of {', '.join(FALSE[:-1])}")
+    return text.lower() in TRUE
+
+
+@dataclass(frozen=True)
+class Options:
+    """The app's settings. Each is a flag (`num_crops`: `--num-crops`) and a variable (`PHI3V_NUM_CROPS`)."""
+
+    model: str = _option(
+        "auto",
+        "name on the Hub or folder; `preview` is the bundled model; `auto` is "
+        "microsoft/Phi-3-vision-128k-instruct where a GPU holds it, else the bundled one",
+    )
+    revision: str | None = _option(None, "branch, tag or commit of a model on the Hub")
+    device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu")
+    dtype: str = _option("auto", "precision of the weights", choices=("auto", *DTYPES))
+    attn_implementation: str = _option("auto", "attention; auto takes flash-attn where it is", choices=ATTENTION)
+    num_crops: int | None = _option(None, "crops an image takes at most", kind=_between(*BOUNDS["num_crops"]))
+    max_new_tokens: int = _option(
+        1000, "most tokens an answer may be asked for", kind=_between(*BOUNDS["max_new_tokens"])
+    )
+    max_time: int = _option(300, "seconds after which an answer ends", kind=_between(1, 3600))
+    max_file_size: int = _option(20, "megabytes an uploaded file may have", kind=_between(1, 1000))
+    max_queue: int = _option(32, "requests that may wait", kind=_between(1, 10_000))
+    share: bool = _option(False, "make a public link", kind=_switch)
+    server_name: str | None = _option(None, "address to listen on (127.0.0.1; 0.0.0.0 for all)")
+    server_port: int | None = _option(None, "port to listen on (7860)", kind=_between(1, 65535))
+    auth: tuple[str, str] | None = _option(None, "USER:PASSWORD that visitors must give", kind=_login)
+
+
+def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
+    """Options from the command line, then the environment, then the defaults.
+
+    Exits with the usual message and status 2 on a wrong value, of a variable too.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python app.py", description="Phi-3-Vision in the browser: describe, read and compare images."
+    )
+    for option in fields(Options):
+        settings, variable = dict(option.metadata), f"PHI3V_{option.name.upper()}"
+        kind, choices = settings["kind"], settings["choices"]
+        default = option.default
+        if variable in environment:
+            default = _from_environment(parser, variable, environment[variable], kind, choices)
+        shown = "" if option.default in (None, False) else f" (default: {option.default})"
+        common = {"default": default, "help": f"{settings['help']}{shown} [{variable}]"}
+        flag = "--" + option.name.replace("_", "-")
+        if kind is _switch:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+        else:
+            metavar = None if choices else option.name.split("_")[-1].upper()
+            parser.add_argument(flag, type=kind, choices=choices, metavar=metavar, **common)
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def _from_environment(parser: argparse.ArgumentParser, variable: str, text: str, kind, choices):
+    try:
+        value = kind(text)
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        parser.error(f"environment variable {variable}: {error}")
+    if choices and value not in choices:
+        parser.error(f"environment variable {variable}: {text!r} is not one of {', '.join(choices)}")
+    return value

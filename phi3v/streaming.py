@@ -1,0 +1,143 @@
+"""An answer on its way: the streamer that `generate` writes to and the iterator that a caller reads."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import torch
+from tokenizers.decoders import DecodeStream
+from transformers import PreTrainedTokenizerFast, StoppingCriteria, TextIteratorStreamer
+
+
+@dataclass
+class Stats:
+    """What an answer cost.
+
+    Attributes:
+        image_tokens, prompt_tokens: positions in the prompt, of images and in all.
+        new_tokens: tokens generated so far, the end token included.
+        queued: seconds spent waiting for earlier requests.
+        ttft: seconds from the request to the first token, `queued` left out: preprocessing, vision, prefill.
+        tokens_per_second: of the tokens after the first.
+        stop_reason: `end` (the model ended its answer), `length`, `time` or `stopped` (by the caller).
+    """
+
+    image_tokens: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    queued: float = 0.0
+    ttft: float | None = None
+    tokens_per_second: float | None = None
+    stop_reason: str | None = None
+
+
+class TokenStreamer(TextIteratorStreamer):
+    """Streams every token's text at once, and counts.
+
+    The base class holds a word back until the next begins, decodes the whole line anew for every token, and forgets the
+    context at each line's end, where sentencepiece vocabularies then lose a leading space. tokenizers' own stream
+    decoder does none of this; only incomplete characters wait.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, stats: Stats, requested_at: float):
+        super().__init__(tokenizer, skip_prompt=True)
+        self.stats = stats
+        self.last_token: int | None = None
+        self._requested_at = requested_at
+        self._first_token_at = 0.0
+        self._decoder = DecodeStream(skip_special_tokens=True)
+
+    def put(self, value: torch.Tensor) -> None:
+        if self.next_tokens_are_prompt:
+            self.next_tokens_are_prompt = False
+            return
+        now = time.perf_counter()
+        self.last_token = int(value[-1])
+        self.stats.new_tokens += 1
+        if self.stats.new_tokens == 1:
+            self._first_token_at = now
+            self.stats.ttft = now - self._requested_at - self.stats.queued
+        else:
+            self.stats.tokens_per_second = (self.stats.new_tokens - 1) / (now - self._first_token_at)
+        if piece := self._decoder.step(self.tokenizer.backend_tokenizer, self.last_token):
+            self.on_finalized_text(piece)
+
+    def end(self) -> None:
+        """Nothing is held back. The end is signalled by `close`, also where `generate` fails and never calls this."""
+
+    def close(self) -> None:
+        self.text_queue.put(self.stop_signal)
+
+
+class StopWhenSet(StoppingCriteria):
+    """Ends `generate` at the next token once the event is set."""
+
+    def __init__(self, event: threading.Event):
+        self.event = event
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs) -> torch.BoolTensor:
+        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+
+
+class AnswerStream:
+    """The pieces of an answer, in order, as they are made.
+
+    Iterate over it, or `read` with a timeout where something else must happen meanwhile. `close`, or dropping it, stops
+    the model at its next token.
+
+    Attributes:
+        stats: kept up to date while the answer is made.
+    """
+
+    def __init__(self, streamer: TokenStreamer, stop: threading.Event, future: Future, ahead: Callable[[], int]):
+        self.stats = streamer.stats
+        self._ahead = ahead
+        self._streamer = streamer
+        self._stop = stop
+        self._future = future
+        self._ended = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> str:
+        piece = self.read()
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def read(self, timeout: float | None = None) -> str | None:
+        """All text that has come since the last call.
+
+        Waits for some, up to `timeout` seconds: then `""`. `None` at the end.
+
+        Raises:
+            Exception: whatever made the model fail.
+        """
+        if not self._ended:
+            try:
+                pieces = [self._streamer.text_queue.get(timeout=timeout)]
+            except queue.Empty:
+                return ""
+            while pieces[-1] is not None and not self._streamer.text_queue.empty():
+                pieces.append(self._streamer.text_queue.get())
+            self._ended = pieces[-1] is None
+            if text := "".join(piece for piece in pieces if piece):
+                return text
+        self._future.result()
+        return None
+
+    @property
+    def ahead(self) -> int:
+        """Requests that have to end before this one begins."""
+        return self._ahead()
+
+    def close(self) -> None:
+        """Stop the model at its next token, or before it begins. Returns at once."""
+        self._stop.set()
+
+    def __del__(self):
+        self.close()

@@ -1,0 +1,102 @@
+"""What the tabs ask: their presets, and the exact words that the model gets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A question with a short name."""
+
+    label: str
+    prompt: str
+
+
+DESCRIBE = (
+    Preset("Short caption", "Describe this image in one short sentence."),
+    Preset("In detail", "Describe this image in detail."),
+    Preset("Objects and counts", "List the objects in this image with their counts."),
+    Preset("Explain this chart", "Explain this chart."),
+    Preset("Table to Markdown", "Convert the table in this image to Markdown."),
+)
+
+# By the name that the API takes as `output_format`.
+OCR = {
+    "text": Preset("Plain text", "Read all the text in this image. Output only the text."),
+    "markdown": Preset("Markdown", "Convert this document to Markdown. Output only the Markdown."),
+    "json": Preset("JSON fields", "Extract the fields of this document as JSON. Output only the JSON."),
+    "title and author": Preset("Title and author", "What is the title and author?"),
+}
+
+COMPARE = (
+    Preset("Differences", "What is different between these images?"),
+    Preset("Compare", "Compare these images."),
+    Preset("In common", "What do these images have in common?"),
+)
+
+DESCRIBE_EXAMPLES = [
+    [str(EXAMPLES / "revenue_chart.png"), "Explain this chart."],
+    [str(EXAMPLES / "shapes.png"), "List the objects in this image with their counts."],
+    [str(EXAMPLES / "street_sign.png"), "What does the sign say?"],
+]
+OCR_EXAMPLES = [
+    [str(EXAMPLES / "book_cover.png"), "title and author"],
+    [str(EXAMPLES / "receipt.png"), "text"],
+    [str(EXAMPLES / "table.png"), "markdown"],
+]
+COMPARE_EXAMPLES = [
+    [[str(EXAMPLES / f"compare_{number}{letter}.png") for letter in "ab"], COMPARE[0].prompt] for number in (1, 2, 3)
+]
+
+DEFAULT_QUESTION = "What is shown in this image?"
+DEFAULT_COMPARISON = COMPARE[0].prompt
+MAX_QUESTION_CHARACTERS = 4000
+MIN_IMAGES, MAX_IMAGES = 2, 8
+
+
+def describe_question(image, question: str) -> str:
+    """The question about one image.
+
+    Raises:
+        ValueError: there is no image, or the question is too long.
+    """
+    if not image:
+        raise ValueError("There is no image yet. Drop one, paste one or pick an example.")
+    return _bounded(question) or DEFAULT_QUESTION
+
+
+def ocr_question(document, output_format: str) -> str:
+    """The instruction that reads a document in one of the formats of `OCR`.
+
+    Raises:
+        ValueError: there is no document, or the format is unknown.
+    """
+    if not document:
+        raise ValueError("There is no document yet. Drop an image of one, paste one or pick an example.")
+    if output_format not in OCR:
+        raise ValueError(f"Unknown output format {output_format!r}. Choose one of: {', '.join(OCR)}.")
+    return OCR[output_format].prompt
+
+
+def compare_question(images: Sequence | None, question: str) -> str:
+    """The question about several images.
+
+    Raises:
+        ValueError: there are fewer than two images or more than eight, or the question is too long.
+    """
+    count = len(images or ())
+    if count < MIN_IMAGES:
+        raise ValueError(f"A comparison needs at least {MIN_IMAGES} images; there {'is 1' if count else 'are none'}.")
+    if count > MAX_IMAGES:
+        raise ValueError(f"At most {MAX_IMAGES} images can be compared; there are {count}. Remove some.")
+    return _bounded(question) or DEFAULT_COMPARISON
+
+
+def _bounded(question: str | None) -> str:
+    question = (question or "").strip()
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise ValueError(f"The question has {len(question)} characters; the limit is {MAX_QUESTION_CHARACTERS}.")
+    return question

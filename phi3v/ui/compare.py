@@ -1,0 +1,88 @@
+"""Tab: several images, one question."""
+
+import gradio as gr
+
+from ..images import open_image
+from ..loading import EngineLoader
+from ..tasks import (
+    COMPARE,
+    COMPARE_EXAMPLES,
+    DEFAULT_COMPARISON,
+    MAX_IMAGES,
+    MAX_QUESTION_CHARACTERS,
+    compare_question,
+)
+from .parts import answer_panel, ask_and_stop, clear_button, examples, preset_chips
+from .settings import Settings
+from .streaming import answers, endpoint, wire
+
+
+def build(loader: EngineLoader, settings: Settings) -> None:
+    """The tab and its endpoint `/compare`."""
+
+    def generate(images, question, *values):
+        def ask(engine):
+            prompt = compare_question(images, question)
+            return engine.stream(prompt, [open_image(image) for image in images], **settings.as_arguments(*values))
+
+        yield from answers(loader, ask)
+
+    def generate_from_gallery(gallery, question, *values):
+        yield from generate([path for path, _ in gallery or []], question, *values)
+
+    def compare(
+        images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=None, num_crops=0
+    ):
+        """Answer a question about several images, in their order. Yields the answer so far, as plain text.
+
+        Args:
+            images: 2 to 8 image files.
+            question: what to find out; by default what is different.
+            max_new_tokens: where the answer is cut off.
+            temperature: 0 takes the likeliest token each time, up to 2.
+            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
+            repetition_penalty: 1 is none, up to 2.
+            seed: the same seed gives the same answer; by default another each time.
+            num_crops: detail of each image, 1 to 16; 0 as the model was trained.
+        """
+        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
+        for text, _, _ in generate(images, question, *values):
+            yield text
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5):
+            gallery = gr.Gallery(
+                label=f"2 to {MAX_IMAGES} images, in order",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                interactive=True,
+                columns=4,
+                height=360,
+                object_fit="contain",
+                elem_id="compare-images",
+            )
+            question = gr.Textbox(
+                label="Question",
+                placeholder=DEFAULT_COMPARISON,
+                lines=2,
+                max_length=MAX_QUESTION_CHARACTERS,
+                elem_id="compare-question",
+            )
+            preset_chips(COMPARE, question)
+            ask_button, stop = ask_and_stop("Compare", "compare")
+        with gr.Column(scale=6):
+            answer, stats = answer_panel("compare")
+    started = examples(COMPARE_EXAMPLES, [gallery, question])
+    wire(
+        [ask_button.click, question.submit, started.then],
+        stop,
+        ask_button,
+        generate_from_gallery,
+        [gallery, question, *settings.components],
+        answer,
+        stats,
+    )
+    clear_button([gallery, question, answer, stats], "compare")
+    # For the API a plain list of files, instead of the gallery's pairs with captions.
+    files = gr.File(label="images", file_count="multiple", type="filepath", visible=False)
+    endpoint(compare, [files, question, *settings.components])

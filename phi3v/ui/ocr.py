@@ -1,0 +1,89 @@
+"""Tab: a document's text, in several formats."""
+
+import gradio as gr
+
+from ..images import open_image
+from ..loading import EngineLoader
+from ..tasks import OCR, OCR_EXAMPLES, ocr_question
+from .parts import ask_and_stop, clear_button, examples, stats_line_below
+from .settings import Settings
+from .streaming import answers, endpoint, wire
+from .upload import ImagePath
+
+
+def build(loader: EngineLoader, settings: Settings) -> None:
+    """The tab and its endpoint `/ocr`."""
+
+    def generate(document, output_format, *values):
+        def ask(engine):
+            prompt = ocr_question(document, output_format)
+            return engine.stream(prompt, [open_image(document)], **settings.as_arguments(*values))
+
+        yield from answers(loader, ask)
+
+    def ocr(
+        document,
+        output_format="text",
+        max_new_tokens=500,
+        temperature=0,
+        top_p=1,
+        repetition_penalty=1,
+        seed=None,
+        num_crops=0,
+    ):
+        """Read a document. Yields its text so far, without commentary.
+
+        Args:
+            document: an image file.
+            output_format: "text", "markdown" (headings, lists, tables), "json" (fields) or "title and author".
+            max_new_tokens: where the text is cut off.
+            temperature: 0 takes the likeliest token each time, up to 2.
+            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
+            repetition_penalty: 1 is none, up to 2.
+            seed: the same seed gives the same answer; by default another each time.
+            num_crops: detail of the image, 1 to 16; 0 as the model was trained.
+        """
+        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
+        for text, _, _ in generate(document, output_format, *values):
+            yield text
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5):
+            document = ImagePath(
+                label="Document", sources=["upload", "webcam", "clipboard"], height=360, elem_id="ocr-document"
+            )
+            output_format = gr.Radio(
+                [(preset.label, name) for name, preset in OCR.items()],
+                value="text",
+                label="Output format",
+                elem_id="ocr-format",
+            )
+            read, stop = ask_and_stop("Read", "ocr")
+        with gr.Column(scale=6):
+            # The raw text, since that is what people copy; Markdown shows below as it would look.
+            answer = gr.Textbox(
+                label="Text",
+                lines=17,
+                max_lines=30,
+                interactive=False,
+                buttons=["copy"],
+                elem_classes=["answer"],
+                elem_id="ocr-answer",
+            )
+            stats = stats_line_below("ocr")
+            with gr.Accordion("Rendered", open=True, visible=False) as rendered:
+                preview = gr.Markdown(elem_id="ocr-rendered")
+    started = examples(OCR_EXAMPLES, [document, output_format])
+    inputs = [document, output_format, *settings.components]
+    wire([read.click, started.then], stop, read, generate, inputs, answer, stats)
+    output_format.change(
+        lambda name: gr.update(visible=name == "markdown"),
+        output_format,
+        rendered,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    answer.change(None, answer, preview, js="text => text", api_visibility="private")
+    clear_button([document, answer, preview, stats], "ocr")
+    endpoint(ocr, inputs)

@@ -1,0 +1,76 @@
+"""Generation settings, shared by all tabs and named in the API."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from ..inference import BOUNDS
+from ..options import Options
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings' components, in the order that `as_arguments` takes their values."""
+
+    panel: gr.Accordion
+    components: tuple[gr.components.Component, ...]
+    max_time: int
+    most_new_tokens: int
+
+    def render(self) -> None:
+        """Place the panel on the page."""
+        self.panel.render()
+
+    def as_arguments(self, max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops) -> dict:
+        """Keyword arguments of `Phi3Vision.stream`.
+
+        Raises:
+            ValueError: more tokens are asked for than this app allows. The other bounds are the engine's.
+        """
+        if max_new_tokens > self.most_new_tokens:
+            raise ValueError(f"max_new_tokens must be between 1 and {self.most_new_tokens}, got {max_new_tokens}.")
+        return {
+            "max_new_tokens": int(max_new_tokens),
+            "temperature": float(temperature),
+            "top_p": float(top_p),
+            "repetition_penalty": float(repetition_penalty),
+            "seed": None if seed is None else int(seed),
+            "num_crops": int(num_crops) or None,
+            "max_time": self.max_time,
+        }
+
+
+def settings_panel(loader, options: Options, render: bool) -> Settings:
+    """An accordion with the settings; with `render=False` it is placed later."""
+    with gr.Accordion("Settings", open=False, render=render, elem_id="settings") as panel:
+        with gr.Row():
+            max_new_tokens = gr.Slider(
+                1,
+                options.max_new_tokens,
+                value=min(500, options.max_new_tokens),
+                step=1,
+                label="Max new tokens",
+                info="Where the answer is cut off",
+            )
+            num_crops = gr.Slider(
+                0,
+                BOUNDS["num_crops"][1],
+                value=0,
+                step=1,
+                label="Image crops",
+                info="Detail of each image; more takes longer. 0: as the model was trained",
+            )
+        with gr.Row():
+            temperature = gr.Slider(
+                *BOUNDS["temperature"], value=0, step=0.05, label="Temperature", info="0: always the likeliest token"
+            )
+            top_p = gr.Slider(*BOUNDS["top_p"], value=1, step=0.01, label="Top-p", info="With a temperature above 0")
+        with gr.Row():
+            repetition_penalty = gr.Slider(
+                *BOUNDS["repetition_penalty"], value=1, step=0.05, label="Repetition penalty", info="1: none"
+            )
+            seed = gr.Number(
+                None, precision=0, label="Seed", info="The same seed gives the same answer; empty: another each time"
+            )
+    components = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
+    return Settings(panel, components, options.max_time, options.max_new_tokens)

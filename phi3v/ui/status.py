@@ -1,0 +1,82 @@
+"""The page's head: what this is, which model runs, and how far its loading is."""
+
+import html
+from pathlib import Path
+
+import gradio as gr
+
+from ..inference import Phi3Vision
+from ..loading import PHI_3_VISION, EngineLoader, LoadState
+
+TITLE = """
+<div id="title">
+  <h1>Phi-3-Vision</h1>
+  <p>Show it an image. It describes, reads and compares, word by word as it thinks of them.</p>
+</div>
+"""
+
+PREVIEW_NOTE = (
+    "<strong>This is the preview model</strong>, not Microsoft's Phi-3-Vision: a small checkpoint of the same "
+    "architecture, trained by this project on drawings of text, charts and shapes. It reads, but it does not know "
+    f"photos. For the real one, start the app with <code>--model {PHI_3_VISION}</code>."
+)
+
+
+def status_line(app: gr.Blocks, loader: EngineLoader) -> None:
+    """Title and status, refreshed while the model loads."""
+    gr.HTML(TITLE, padding=False)
+    status = gr.HTML(_render(loader), elem_id="status", padding=False)
+    use_preview = gr.Button("Use the bundled preview model", visible=False, elem_id="use-preview")
+    timer = gr.Timer(1.0)
+
+    def refresh():
+        stage = loader.state.stage
+        return (
+            _render(loader),
+            gr.update(visible=stage == "failed"),
+            gr.Timer(active=stage in ("fetching", "loading")),
+        )
+
+    outputs = [status, use_preview, timer]
+    private = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    app.load(refresh, outputs=outputs, **private)
+    timer.tick(refresh, outputs=outputs, **private)
+    use_preview.click(loader.use_preview, **private).then(refresh, outputs=outputs, **private)
+
+
+def loading_text(state: LoadState) -> str:
+    """One line on how far loading is."""
+    name = _short(state.model)
+    if state.stage == "fetching":
+        return f"Fetching {name}" + (f" … {state.progress:.0%}" if state.progress is not None else " …")
+    return f"Loading {name} …"
+
+
+def _render(loader: EngineLoader) -> str:
+    state, engine = loader.state, loader.engine
+    if state.stage == "failed":
+        return _card("failed", "No model", html.escape(state.problem))
+    if engine is None:
+        note = "You can ask already: the answer comes as soon as the model is there."
+        return _card("loading", html.escape(loading_text(state)), note)
+    notes = [html.escape(state.problem)] if state.problem else []
+    if engine.is_preview:
+        notes.append(PREVIEW_NOTE)
+    return _card("ready", _facts(engine), "<br>".join(notes))
+
+
+def _facts(engine: Phi3Vision) -> str:
+    name = "Preview model" if engine.is_preview else _short(engine.model_id)
+    dtype = str(engine.dtype).removeprefix("torch.")
+    facts = (name, engine.device_name, dtype, engine.attn_implementation)
+    return "".join(f"<span>{html.escape(fact)}</span>" for fact in facts)
+
+
+def _short(model: str) -> str:
+    """A model's name; of a folder only its last part, since the page is public."""
+    return Path(model).name if Path(model).is_dir() else model
+
+
+def _card(kind: str, line: str, note: str) -> str:
+    note = f'<p class="note">{note}</p>' if note else ""
+    return f'<div class="status {kind}" role="status"><p class="facts">{line}</p>{note}</div>'
