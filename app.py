@@ -3,7 +3,7 @@
 from phi3v.loading import EngineLoader
 from phi3v.options import parse_options
 from phi3v.ui import build_app
-from phi3v.ui.look import CSS, HEAD, THEME
+from phi3v.ui.look import HEAD, STYLESHEET, THEME
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
         auth=options.auth,
         max_file_size=f"{options.max_file_size}mb",
         theme=THEME,
-        css=CSS,
+        css_paths=STYLESHEET,
         head=HEAD,
         footer_links=["api", "settings"],
         show_error=False,

@@ -23,7 +23,7 @@ CHAT_EOS_TOKEN_IDS = [32007, 32000]  # <|end|>, <|endoftext|>
 class Phi3VConfig(Phi3Config):
     """Configuration of a `Phi3VForCausalLM`.
 
-    The published `config.json` (microsoft/Phi-3-vision-128k-instruct and microsoft/Phi-3.5-vision-instruct) is read and
+    The published `config.json` (microsoft/Phi-3-vision-128k-instruct, microsoft/Phi-3.5-vision-instruct) is read and
     written as it is: the text model's keys at the top level, as in [`Phi3Config`], and
 
     Args:

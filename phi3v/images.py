@@ -29,8 +29,8 @@ def open_image(path: str | Path) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
-                    f"The image has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 10**6} megapixels. "
-                    "Make it smaller and try again."
+                    f"The image has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 10**6} "
+                    "megapixels. Make it smaller and try again."
                 )
             image.load()
             return _flatten(ImageOps.exif_transpose(image))

@@ -160,8 +160,8 @@ class Phi3Vision:
             max_time: seconds after which the answer ends, counted from when its turn has come.
 
         Raises:
-            ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is longer
-                than the context. Raised here, before anything is queued.
+            ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is
+                longer than the context. Raised here, before anything is queued.
             MemoryError: raised by the stream: the GPU's memory does not hold the request.
         """
         requested_at = time.perf_counter()
@@ -229,10 +229,12 @@ class Phi3Vision:
             if isinstance(parts, str):
                 parts = [{"type": "text", "text": parts}]
             all_images += [part["image"] for part in parts if part["type"] == "image"]
-            parts = [part | {"text": self._literal(part["text"])} if part["type"] == "text" else part for part in parts]
-            guarded.append({"role": message["role"], "content": parts})
+            guarded.append({"role": message["role"], "content": [self._guard(part) for part in parts]})
         prompt = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
         return self.processor(text=prompt, images=all_images, num_crops=num_crops)
+
+    def _guard(self, part: dict) -> dict:
+        return {"type": "text", "text": self._literal(part["text"])} if part["type"] == "text" else part
 
     @torch.inference_mode()
     def _generate(self, inputs, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event):
@@ -257,7 +259,7 @@ class Phi3Vision:
         return "length" if streamer.stats.new_tokens >= max_new_tokens else "time"
 
     def _find_end_ids(self) -> list[int]:
-        """What ends an answer: the chat format's tokens as far as the vocabulary has them, and the checkpoint's own."""
+        """What ends an answer: the chat format's tokens that the vocabulary has, and the checkpoint's own."""
         vocabulary = self.processor.tokenizer.get_vocab()
         ids = {vocabulary[token] for token in ("<|end|>", "<|endoftext|>") if token in vocabulary}
         own = self.model.generation_config.eos_token_id

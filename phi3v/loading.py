@@ -17,6 +17,14 @@ PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
 PHI_3_VISION_GIB = 10  # weights 7.7 GiB, the rest for an image's prompt at 16 crops
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]  # neither pickled weights nor Python
 
+NOT_FETCHED = (
+    "LocalEntryNotFoundError",
+    "IncompleteSnapshotError",
+    "ConnectError",
+    "ConnectTimeout",
+    "HfHubHTTPError",
+)
+
 log = logging.getLogger("phi3v")
 
 
@@ -138,7 +146,7 @@ def explain(model: str, error: Exception) -> str:
         return f"The Hub has no such revision of {model}. Check --revision."
     if name in ("HFValidationError", "NotADirectoryError"):
         return f"{model} is neither a folder here nor the name of a model on the Hub. Check --model."
-    if name in ("LocalEntryNotFoundError", "IncompleteSnapshotError", "ConnectError", "ConnectTimeout", "HfHubHTTPError"):
+    if name in NOT_FETCHED:
         return (
             f"{model} could not be fetched from the Hub. Check the connection; or download it where there is one "
             f"(`hf download {model}`) and pass its folder with --model."

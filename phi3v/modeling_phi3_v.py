@@ -1,4 +1,4 @@
-"""Phi-3-Vision model: transformers' `Phi3Model` and `CLIPVisionModel`, joined as Microsoft's `modeling_phi3_v.py` does.
+"""Phi-3-Vision model: transformers' `Phi3Model` and `CLIPVisionModel`, joined as in Microsoft's `modeling_phi3_v.py`.
 
 Module names are those of the published checkpoint, so it loads and saves without a mapping of ours; transformers' own
 mapping of CLIP's names covers the image tower.
@@ -166,7 +166,7 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         positions = input_ids == self.config.image_token_id
         if positions.sum() != len(image_embeds):
             raise ValueError(
-                f"{int(positions.sum())} image positions in `input_ids`, but `image_sizes` asks for {len(image_embeds)}."
+                f"{int(positions.sum())} image positions in `input_ids`; `image_sizes` asks for {len(image_embeds)}."
             )
         return inputs_embeds.masked_scatter(positions[..., None], image_embeds)
 

@@ -7,7 +7,7 @@ negative ids, this processor with the tokenizer's own `<|image|>`.
 import re
 
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_utils import ImageInput, make_flat_list_of_images
+from transformers.image_utils import ImageInput
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import TensorType
 
@@ -82,8 +82,8 @@ class Phi3VProcessor(ProcessorMixin):
             3, 336, 336) and `image_sizes` (images, 2), height and width in pixels.
 
         Raises:
-            ValueError: `text` is missing; videos or audio are given; a prompt's tags are not 1 … n, each once, for its n images; a prompt holds `<|image|>` beside
-                images; an image is too thin.
+            ValueError: `text` is missing; videos or audio are given; a prompt's tags are not 1 … n, each once, for its
+                n images; a prompt holds `<|image|>` beside images; an image is too thin.
         """
         if text is None:
             raise ValueError("`text` is missing: a prompt in the chat format.")
@@ -107,18 +107,19 @@ class Phi3VProcessor(ProcessorMixin):
     def _images_of_prompts(self, prompts: list[str], images) -> list[list]:
         if images is None:
             return [[] for _ in prompts]
-        if not isinstance(images, list | tuple) or len(images) == 0 or not isinstance(images[0], list | tuple):
-            flat = make_flat_list_of_images(images) if not isinstance(images, list | tuple) or images else []
-            if len(prompts) == 1:
-                return [flat]
-            remaining = iter(flat)
-            counts = [len(set(IMAGE_TAG.findall(prompt))) for prompt in prompts]
-            if sum(counts) != len(flat):
-                raise ValueError(f"The prompts have {sum(counts)} image tags, but {len(flat)} images were given.")
-            return [[next(remaining) for _ in range(count)] for count in counts]
-        if len(images) != len(prompts):
-            raise ValueError(f"{len(prompts)} prompts, but lists of images for {len(images)}.")
-        return [list(of_prompt) for of_prompt in images]
+        if not isinstance(images, list | tuple):
+            images = [images]
+        if images and isinstance(images[0], list | tuple):
+            if len(images) != len(prompts):
+                raise ValueError(f"{len(prompts)} prompts, but lists of images for {len(images)}.")
+            return [list(of_prompt) for of_prompt in images]
+        if len(prompts) == 1:
+            return [list(images)]
+        counts = [len(set(IMAGE_TAG.findall(prompt))) for prompt in prompts]
+        if sum(counts) != len(images):
+            raise ValueError(f"The prompts have {sum(counts)} image tags, but {len(images)} images were given.")
+        remaining = iter(images)
+        return [[next(remaining) for _ in range(count)] for count in counts]
 
     def _encode(self, prompt: str, tokens_of_image: list[int]) -> list[int]:
         """Token ids. Text between tags is encoded piece by piece, each with a BOS where the tokenizer adds one."""

@@ -37,8 +37,8 @@ class Stats:
 class TokenStreamer(TextIteratorStreamer):
     """Streams every token's text at once, and counts.
 
-    The base class holds a word back until the next begins, decodes the whole line anew for every token, and forgets the
-    context at each line's end, where sentencepiece vocabularies then lose a leading space. tokenizers' own stream
+    The base class holds a word back until the next begins, decodes the whole line anew for every token, and forgets
+    the context at each line's end, where sentencepiece vocabularies then lose a leading space. tokenizers' own stream
     decoder does none of this; only incomplete characters wait.
     """
 
@@ -85,8 +85,8 @@ class StopWhenSet(StoppingCriteria):
 class AnswerStream:
     """The pieces of an answer, in order, as they are made.
 
-    Iterate over it, or `read` with a timeout where something else must happen meanwhile. `close`, or dropping it, stops
-    the model at its next token.
+    Iterate over it, or `read` with a timeout where something else must happen meanwhile. `close`, or dropping it,
+    stops the model at its next token.
 
     Attributes:
         stats: kept up to date while the answer is made.

@@ -11,8 +11,8 @@ class Worker:
     """The model's thread.
 
     A GPU serves one `generate` at a time best, callers are served fairly, and a caller that goes away leaves nothing
-    locked. The thread is a daemon: it does not keep the process from ending. A process that forked off (ZeroGPU) starts
-    a thread of its own at its first job.
+    locked. The thread is a daemon: it does not keep the process from ending. A process that forked off (ZeroGPU)
+    starts a thread of its own at its first job.
     """
 
     def __init__(self, name: str):

@@ -2,6 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from servers import Server
 from transformers import AutoModelForCausalLM, AutoProcessor
 
 import phi3v  # noqa: F401 - registers the architecture
@@ -23,3 +26,42 @@ def processor():
 @pytest.fixture(scope="session")
 def model():
     return AutoModelForCausalLM.from_pretrained(REFERENCE / "checkpoint", dtype="float32").eval()
+
+
+@pytest.fixture(scope="session")
+def endless_checkpoint(tmp_path_factory):
+    """Random weights that never choose an end token: answers of noise, as long as they may be."""
+    folder = tmp_path_factory.mktemp("endless")
+    model = AutoModelForCausalLM.from_pretrained(REFERENCE / "checkpoint", dtype="float32")
+    with torch.no_grad():
+        model.lm_head.weight[model.generation_config.eos_token_id] = 0
+    model.save_pretrained(folder)
+    AutoProcessor.from_pretrained(REFERENCE / "checkpoint").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The app with the preview model."""
+    running = Server(tmp_path_factory.mktemp("server") / "log.txt", "--max-file-size", "2")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def endless_server(tmp_path_factory, endless_checkpoint):
+    """The app with a model whose answers don't end by themselves."""
+    log = tmp_path_factory.mktemp("endless-server") / "log.txt"
+    running = Server(log, "--model", str(endless_checkpoint), "--dtype", "float32", "--max-new-tokens", "4000")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def hello(tmp_path_factory):
+    """A picture of the words HELLO WORLD, as a file."""
+    path = tmp_path_factory.mktemp("images") / "hello.png"
+    page = Image.new("RGB", (600, 400), "white")
+    ImageDraw.Draw(page).text((60, 150), "HELLO WORLD", fill="black", font=ImageFont.load_default(60))
+    page.save(path)
+    return path

@@ -128,9 +128,7 @@ def test_messages_with_images(processor):
 @pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
 def test_attention_implementations_agree(attn_implementation, model, processor):
     inputs = processor(text=PROMPT.format("What is this?"), images=picture(700, 300), num_crops=4)
-    other = AutoModelForCausalLM.from_pretrained(
-        CHECKPOINT, attn_implementation=attn_implementation, dtype="float32"
-    )
+    other = AutoModelForCausalLM.from_pretrained(CHECKPOINT, attn_implementation=attn_implementation, dtype="float32")
     tower = other.model.vision_embed_tokens.img_processor
     assert other.config._attn_implementation == tower.config._attn_implementation == attn_implementation
     with torch.no_grad():

@@ -124,7 +124,7 @@ def test_geometry(processor):
 
 
 def test_padding_is_where_the_reference_puts_it(processor):
-    """Above and below, in the transposed frame for tall images: checked by the reference's hash of the padded image."""
+    """Above and below, in the transposed frame for tall images: the reference's hash of the padded image."""
     from phi3v.image_processing_phi3_v import hd_transform
 
     for case_id in CASES:

@@ -12,7 +12,7 @@ from ..tasks import (
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
-from .parts import answer_panel, ask_and_stop, clear_button, examples, preset_chips
+from .parts import answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
 
@@ -54,10 +54,11 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             gallery = gr.Gallery(
                 label=f"2 to {MAX_IMAGES} images, in order",
                 sources=["upload", "webcam", "clipboard"],
+                file_types=["image"],
                 type="filepath",
                 interactive=True,
                 columns=4,
-                height=360,
+                height=340,
                 object_fit="contain",
                 elem_id="compare-images",
             )
@@ -69,10 +70,10 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 elem_id="compare-question",
             )
             preset_chips(COMPARE, question)
-            ask_button, stop = ask_and_stop("Compare", "compare")
+            ask_button, stop, clear = ask_and_stop("Compare", "compare")
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
-    started = examples(COMPARE_EXAMPLES, [gallery, question])
+    started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     wire(
         [ask_button.click, question.submit, started.then],
         stop,
@@ -82,7 +83,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         answer,
         stats,
     )
-    clear_button([gallery, question, answer, stats], "compare")
+    clear.add([gallery, question, answer, stats])
     # For the API a plain list of files, instead of the gallery's pairs with captions.
     files = gr.File(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])

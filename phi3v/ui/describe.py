@@ -5,7 +5,7 @@ import gradio as gr
 from ..images import open_image
 from ..loading import EngineLoader
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
-from .parts import answer_panel, ask_and_stop, clear_button, examples, preset_chips
+from .parts import answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
 from .upload import ImagePath
@@ -42,7 +42,14 @@ def build(loader: EngineLoader, settings: Settings) -> None:
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
-            image = ImagePath(label="Image", sources=["upload", "webcam", "clipboard"], height=360, elem_id="describe-image")
+            image = ImagePath(
+                label="Image",
+                type="filepath",
+                sources=["upload", "webcam", "clipboard"],
+                buttons=["fullscreen"],
+                height=340,
+                elem_id="describe-image",
+            )
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_QUESTION,
@@ -51,11 +58,11 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 elem_id="describe-question",
             )
             preset_chips(DESCRIBE, question)
-            ask_button, stop = ask_and_stop("Ask", "describe")
+            ask_button, stop, clear = ask_and_stop("Ask", "describe")
         with gr.Column(scale=6):
             answer, stats = answer_panel("describe")
-    started = examples(DESCRIBE_EXAMPLES, [image, question])
+    started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
     wire([ask_button.click, question.submit, started.then], stop, ask_button, generate, inputs, answer, stats)
-    clear_button([image, question, answer, stats], "describe")
+    clear.add([image, question, answer, stats])
     endpoint(describe, inputs)

@@ -5,7 +5,7 @@ import gradio as gr
 from ..images import open_image
 from ..loading import EngineLoader
 from ..tasks import OCR, OCR_EXAMPLES, ocr_question
-from .parts import ask_and_stop, clear_button, examples, stats_line_below
+from .parts import ask_and_stop, examples, stats_below
 from .settings import Settings
 from .streaming import answers, endpoint, wire
 from .upload import ImagePath
@@ -50,7 +50,12 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
             document = ImagePath(
-                label="Document", sources=["upload", "webcam", "clipboard"], height=360, elem_id="ocr-document"
+                label="Document",
+                type="filepath",
+                sources=["upload", "webcam", "clipboard"],
+                buttons=["fullscreen"],
+                height=340,
+                elem_id="ocr-document",
             )
             output_format = gr.Radio(
                 [(preset.label, name) for name, preset in OCR.items()],
@@ -58,7 +63,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 label="Output format",
                 elem_id="ocr-format",
             )
-            read, stop = ask_and_stop("Read", "ocr")
+            read, stop, clear = ask_and_stop("Read", "ocr")
         with gr.Column(scale=6):
             # The raw text, since that is what people copy; Markdown shows below as it would look.
             answer = gr.Textbox(
@@ -70,10 +75,10 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 elem_classes=["answer"],
                 elem_id="ocr-answer",
             )
-            stats = stats_line_below("ocr")
+            stats = stats_below("ocr")
             with gr.Accordion("Rendered", open=True, visible=False) as rendered:
                 preview = gr.Markdown(elem_id="ocr-rendered")
-    started = examples(OCR_EXAMPLES, [document, output_format])
+    started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
     inputs = [document, output_format, *settings.components]
     wire([read.click, started.then], stop, read, generate, inputs, answer, stats)
     output_format.change(
@@ -85,5 +90,5 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         api_visibility="private",
     )
     answer.change(None, answer, preview, js="text => text", api_visibility="private")
-    clear_button([document, answer, preview, stats], "ocr")
+    clear.add([document, answer, preview, stats])
     endpoint(ocr, inputs)

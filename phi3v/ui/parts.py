@@ -17,41 +17,48 @@ def preset_chips(presets: Sequence[Preset], question: gr.Textbox) -> None:
             chip.click(lambda prompt=preset.prompt: prompt, outputs=question, **PRIVATE)
 
 
-def ask_and_stop(label: str, tab: str) -> tuple[gr.Button, gr.Button]:
-    """The button that asks, and the one that takes its place meanwhile."""
-    ask = gr.Button(label, variant="primary", size="lg", elem_id=f"{tab}-ask")
-    stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id=f"{tab}-stop")
-    return ask, stop
+def ask_and_stop(label: str, tab: str) -> tuple[gr.Button, gr.Button, gr.ClearButton]:
+    """A row of buttons: the one that asks, the one that takes its place meanwhile, and Clear."""
+    with gr.Row(elem_classes=["actions"]):
+        ask = gr.Button(label, variant="primary", size="lg", scale=4, min_width=120, elem_id=f"{tab}-ask")
+        stop = gr.Button(
+            "Stop", variant="stop", size="lg", scale=4, min_width=120, visible=False, elem_id=f"{tab}-stop"
+        )
+        clear = gr.ClearButton(
+            value="Clear", size="lg", scale=1, min_width=90, elem_id=f"{tab}-clear", api_visibility="private"
+        )
+    return ask, stop, clear
 
 
 def answer_panel(tab: str) -> tuple[gr.Markdown, gr.Markdown]:
     """Where the answer appears, as Markdown, and the line below it."""
     answer = gr.Markdown(
         label="Answer",
-        show_label=True,
         container=True,
         min_height=360,
         buttons=["copy"],
         line_breaks=True,
+        padding=True,
         elem_classes=["answer"],
         elem_id=f"{tab}-answer",
     )
-    return answer, stats_line_below(tab)
+    return answer, stats_below(tab)
 
 
-def stats_line_below(tab: str) -> gr.Markdown:
+def stats_below(tab: str) -> gr.Markdown:
     """What is going on, then what the answer cost."""
     return gr.Markdown(elem_classes=["stats"], elem_id=f"{tab}-stats")
 
 
-def examples(rows: list, inputs: list) -> gr.events.Dependency:
-    """Example images; a tap fills the inputs. What should follow is attached to the event that is returned."""
-    return gr.Examples(
-        rows, inputs, label="Examples", cache_examples=False, api_visibility="private"
-    ).load_input_event
-
-
-def clear_button(components: list, tab: str) -> None:
-    """Empties the tab."""
-    clear = gr.ClearButton(components, value="Clear", size="sm", elem_id=f"{tab}-clear", api_visibility="private")
-    clear.scale = 0
+def examples(rows: list[list], inputs: list, tab: str) -> gr.events.Dependency:
+    """Thumbnails of example images; a tap fills the inputs. What should follow is attached to the event returned."""
+    thumbnails = gr.Dataset(
+        components=inputs[:1],
+        samples=[row[:1] for row in rows],
+        label="Examples",
+        type="index",
+        layout="gallery",
+        elem_id=f"{tab}-examples",
+        elem_classes=["examples"],
+    )
+    return thumbnails.click(lambda index: rows[index], thumbnails, inputs, **PRIVATE)

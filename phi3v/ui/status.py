@@ -9,10 +9,8 @@ from ..inference import Phi3Vision
 from ..loading import PHI_3_VISION, EngineLoader, LoadState
 
 TITLE = """
-<div id="title">
-  <h1>Phi-3-Vision</h1>
-  <p>Show it an image. It describes, reads and compares, word by word as it thinks of them.</p>
-</div>
+<h1>Phi-3-Vision</h1>
+<p>Show it an image: it describes, reads and compares, and you watch it answer word by word.</p>
 """
 
 PREVIEW_NOTE = (
@@ -24,7 +22,7 @@ PREVIEW_NOTE = (
 
 def status_line(app: gr.Blocks, loader: EngineLoader) -> None:
     """Title and status, refreshed while the model loads."""
-    gr.HTML(TITLE, padding=False)
+    gr.HTML(TITLE, elem_id="title", padding=False)
     status = gr.HTML(_render(loader), elem_id="status", padding=False)
     use_preview = gr.Button("Use the bundled preview model", visible=False, elem_id="use-preview")
     timer = gr.Timer(1.0)

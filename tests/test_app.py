@@ -1,0 +1,195 @@
+"""The running app over HTTP: its endpoints, its limits, what it refuses."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import EXAMPLES
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from servers import Server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server.url, verbose=False)
+
+
+def post(url, data):
+    request = urllib.request.Request(url, json.dumps(data).encode(), {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(request, timeout=30))
+
+
+def call_raw(server, endpoint, data):
+    """What the server sends to a client that fills in the protocol by itself."""
+    event = post(f"{server.url}/gradio_api/call/{endpoint}", {"data": data})["event_id"]
+    with urllib.request.urlopen(f"{server.url}/gradio_api/call/{endpoint}/{event}", timeout=60) as stream:
+        return stream.read().decode()
+
+
+def test_endpoints_and_their_defaults(server):
+    info = json.load(urllib.request.urlopen(f"{server.url}/gradio_api/info"))
+    named = info["named_endpoints"]
+    assert named.keys() == {"/describe", "/ocr", "/compare"}
+    for name, own in (
+        ("/describe", ["image", "question"]),
+        ("/ocr", ["document", "output_format"]),
+        ("/compare", ["images", "question"]),
+    ):
+        parameters = named[name]["parameters"]
+        assert [parameter["parameter_name"] for parameter in parameters[:2]] == own
+        assert all(parameter["parameter_has_default"] for parameter in parameters[1:])
+        assert [result["python_type"]["type"] for result in named[name]["returns"]] == ["str"]
+
+
+def test_describe(client, hello):
+    assert "HELLO WORLD" in client.predict(handle_file(hello), "What does the text say?", api_name="/describe")
+
+
+def test_ocr_is_text_without_commentary(client, hello):
+    assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
+
+
+def test_compare_names_both_images(client):
+    pair = [handle_file(EXAMPLES / f"compare_1{letter}.png") for letter in "ab"]
+    answer = client.predict(pair, api_name="/compare").lower()
+    assert "first" in answer
+    assert "second" in answer
+
+
+def test_answer_streams(endless_server, hello):
+    job = Client(endless_server.url, verbose=False).submit(
+        handle_file(hello), "What?", max_new_tokens=300, num_crops=1, api_name="/describe"
+    )
+    job.result(timeout=60)
+    pieces = job.outputs()
+    assert len(pieces) > 3
+    assert all(later.startswith(earlier) for earlier, later in zip(pieces, pieces[1:], strict=False))
+
+
+def test_leaving_frees_the_model(endless_server, hello):
+    client = Client(endless_server.url, verbose=False)
+    long = client.submit(handle_file(hello), "What?", max_new_tokens=4000, num_crops=1, api_name="/describe")
+    while not long.outputs():
+        time.sleep(0.02)
+    long.cancel()
+    started = time.monotonic()
+    client.predict(handle_file(hello), "What?", max_new_tokens=1, num_crops=1, api_name="/describe")
+    assert time.monotonic() - started < 4  # all 4000 tokens would take far longer
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "words"),
+    [
+        ("/describe", {"image": None}, "There is no image"),
+        ("/describe", {"question": "x" * 5000}, "limit is 4000"),
+        ("/describe", {"temperature": 9}, "temperature|2.0"),
+        ("/describe", {"max_new_tokens": 100_000}, "max_new_tokens|1000"),
+        ("/describe", {"seed": -5}, "seed must be between"),
+        ("/ocr", {"output_format": "docx"}, "docx"),
+        ("/compare", {"images": 1}, "at least 2 images"),
+        ("/compare", {"images": 9}, "At most 8 images"),
+        ("/compare", {"images": 8}, "context holds"),
+    ],
+)
+def test_refusals_say_what_to_do_and_the_next_request_works(client, hello, endpoint, arguments, words):
+    own = {"/describe": "image", "/ocr": "document", "/compare": "images"}[endpoint]
+    filled = {own: handle_file(hello), **arguments}
+    if endpoint == "/compare":
+        filled["images"] = [handle_file(hello)] * filled["images"]
+    with pytest.raises(AppError, match=words) as refusal:
+        client.predict(**filled, api_name=endpoint)
+    assert "Traceback" not in str(refusal.value)
+    assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("text.png", b"no image at all", "not an image"),
+        ("thin.png", None, "too thin"),
+        ("bomb.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+    ],
+)
+def test_bad_files(client, tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is None:
+        Image.new("RGB", (20_000, 1)).save(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(AppError, match=words):
+        client.predict(handle_file(path), api_name="/describe")
+
+
+def test_files_of_the_server_are_not_read(server):
+    """A client that names a path of the server instead of an upload."""
+    for path in ("/etc/passwd", "app.py", "assets/preview-model/config.json"):
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "What?", 500, 0, 1, 1, None, 0]
+        answer = call_raw(server, "describe", data)
+        assert "event: error" in answer
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{server.url}/gradio_api/file={path}")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/a.png", "http://169.254.169.254/latest/meta-data", "file:///etc/passwd"]
+)
+def test_private_addresses_are_not_fetched(server, url):
+    data = [{"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}, "What?", 500, 0, 1, 1, None, 0]
+    assert "event: error" in call_raw(server, "describe", data)
+
+
+def test_large_upload_is_refused(server):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + bytes(3_000_000)
+    request = urllib.request.Request(
+        f"{server.url}/gradio_api/upload", body + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request)
+    assert refusal.value.code == 413
+
+
+def test_visitors_at_once_each_get_their_own_answer(server, hello):
+    expected = {str(hello): "HELLO WORLD", str(EXAMPLES / "street_sign.png"): None}
+    answers = {}
+
+    def visit(path):
+        answers[path] = Client(server.url, verbose=False).predict(handle_file(path), api_name="/ocr")
+
+    threads = [threading.Thread(target=visit, args=(path,)) for path in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers[str(hello)].strip() == "HELLO WORLD"
+    assert "HELLO" not in answers[str(EXAMPLES / "street_sign.png")]
+
+
+def test_questions_and_answers_are_not_logged(server, client, hello):
+    client.predict(handle_file(hello), "Where is the zebra?", api_name="/describe")
+    assert "zebra" not in server.log()
+    assert "HELLO" not in server.log()
+
+
+def test_a_question_asked_while_the_model_loads_waits(tmp_path, hello):
+    running = Server(tmp_path / "log.txt")
+    try:
+        client = Client(running.url, verbose=False)
+        assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
+    finally:
+        running.stop()
+
+
+def test_a_model_that_can_not_be_fetched_is_explained(tmp_path, hello, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    running = Server(tmp_path / "log.txt", "--model", "nobody/nothing")
+    try:
+        with pytest.raises(AppError, match="hf download nobody/nothing"):
+            Client(running.url, verbose=False).predict(handle_file(hello), api_name="/ocr")
+        assert "Traceback" not in running.log()
+    finally:
+        running.stop()

@@ -1,0 +1,59 @@
+"""The command line and the environment."""
+
+import pytest
+
+from phi3v.inference import PREVIEW_MODEL
+from phi3v.loading import resolve_model
+from phi3v.options import Options, parse_options
+
+
+def test_defaults():
+    assert parse_options([], {}) == Options()
+    assert Options().server_name is None
+    assert not Options().share
+
+
+def test_flag_wins_over_environment():
+    environment = {"PHI3V_MODEL": "from-environment", "PHI3V_SHARE": "yes", "PHI3V_NUM_CROPS": "4"}
+    options = parse_options(["--model", "from-flag", "--no-share"], environment)
+    assert (options.model, options.share, options.num_crops) == ("from-flag", False, 4)
+
+
+def test_login():
+    assert parse_options(["--auth", "ann:secret:with:colons"], {}).auth == ("ann", "secret:with:colons")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["--num-crops", "17"], {}, ["--num-crops", "between 1 and 16"]),
+        (["--dtype", "int3"], {}, ["--dtype", "bfloat16"]),
+        (["--server-port", "http"], {}, ["--server-port", "whole number from 1 to 65535"]),
+        (["--auth", "nobody"], {}, ["--auth", "USER:PASSWORD"]),
+        ([], {"PHI3V_ATTN_IMPLEMENTATION": "fast"}, ["PHI3V_ATTN_IMPLEMENTATION", "sdpa"]),
+        ([], {"PHI3V_SHARE": "maybe"}, ["PHI3V_SHARE", "true"]),
+        ([], {"PHI3V_MAX_TIME": "0"}, ["PHI3V_MAX_TIME", "between 1 and 3600"]),
+    ],
+)
+def test_wrong_value_is_refused_with_the_right_ones_named(arguments, environment, words, capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse_options(arguments, environment)
+    assert exit.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert "Traceback" not in message
+
+
+def test_help_names_flags_and_variables(capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse_options(["--help"], {})
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    for words in ("--attn-implementation", "PHI3V_MODEL", "(default: auto)", "--share"):
+        assert words in text
+
+
+def test_model_names():
+    assert resolve_model(Options(model="preview")) == str(PREVIEW_MODEL)
+    assert resolve_model(Options(model="auto", device="cpu")) == str(PREVIEW_MODEL)
+    assert resolve_model(Options(model="me/mine")) == "me/mine"
