@@ -14,12 +14,14 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/describe`."""
 
-    def generate(image, question, *values):
+    def generate(image, question, *values_and_stop):
+        *values, stop = values_and_stop
+
         def ask(engine):
             prompt = describe_question(image, question)
             return engine.stream(prompt, [open_image(image)], **settings.as_arguments(*values))
 
-        yield from answers(loader, ask)
+        yield from answers(loader, ask, stop)
 
     def describe(
         image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=None, num_crops=0
@@ -37,7 +39,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _, _ in generate(image, question, *values):
+        for text, _ in generate(image, question, *values, None):
             yield text
 
     with gr.Row(equal_height=False):

@@ -14,12 +14,14 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/ocr`."""
 
-    def generate(document, output_format, *values):
+    def generate(document, output_format, *values_and_stop):
+        *values, stop = values_and_stop
+
         def ask(engine):
             prompt = ocr_question(document, output_format)
             return engine.stream(prompt, [open_image(document)], **settings.as_arguments(*values))
 
-        yield from answers(loader, ask)
+        yield from answers(loader, ask, stop)
 
     def ocr(
         document,
@@ -44,7 +46,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _, _ in generate(document, output_format, *values):
+        for text, _ in generate(document, output_format, *values, None):
             yield text
 
     with gr.Row(equal_height=False):

@@ -1,6 +1,7 @@
 """From a button to a streamed answer: what every tab's events share."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 
 import gradio as gr
@@ -8,6 +9,7 @@ import gradio as gr
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
 from ..streaming import AnswerStream, Stats
+from .parts import PRIVATE
 from .status import loading_text
 
 POLL_SECONDS = 0.08  # how soon a stop is noticed, and how often the page is updated at most
@@ -18,41 +20,53 @@ STOP_REASONS = {
     "stopped": "stopped",
 }
 
+
 log = logging.getLogger("phi3v")
 
-# One job on the model, one prepared and waiting; the others wait in Gradio's queue, which tells them their place.
-MODEL_EVENT = {"concurrency_id": "model", "concurrency_limit": 2, "show_progress": "hidden"}
+# So many requests are prepared and wait at the engine, which tells them their place; others wait in Gradio's queue,
+# where they hold no images in memory.
+MODEL_EVENT = {"concurrency_id": "model", "concurrency_limit": 4, "show_progress": "hidden"}
 
 
 def answers(
-    loader: EngineLoader, ask: Callable[[Phi3Vision], AnswerStream]
-) -> Iterator[tuple[str, str, Stats | None]]:
-    """Answer so far, a line on what is going on, and the statistics once they are final.
+    loader: EngineLoader, ask: Callable[[Phi3Vision], AnswerStream], stop: threading.Event | None = None
+) -> Iterator[tuple[str, str]]:
+    """Answer so far and a line on what is going on.
 
-    Yields often, also while nothing comes: Gradio stops a generator only where it yields.
+    Yields often, also while nothing comes: Gradio closes the generator of a visitor who has left only where it yields.
+
+    Args:
+        ask: puts the question to the engine, once it is loaded.
+        stop: ends the answer when set; what is there so far stays.
 
     Raises:
         gr.Error: with words for the visitor. What is not the visitor's doing is logged.
     """
     while not loader.wait(POLL_SECONDS):
-        yield "", loading_text(loader.state), None
+        if stop and stop.is_set():
+            yield "", STOP_REASONS["stopped"]
+            return
+        yield "", loading_text(loader.state)
     if loader.engine is None:
-        raise gr.Error(loader.state.problem, title="No model")
+        raise gr.Error(loader.state.problem, title="No model", print_exception=False)
     try:
         stream = ask(loader.engine)
         text = ""
         try:
             while (piece := stream.read(timeout=POLL_SECONDS)) is not None:
                 text += piece
-                yield text, progress_line(stream), None
+                yield text, progress_line(stream)
+                if stop and stop.is_set():
+                    stream.close()  # goes on to the end, which is near now, for the final statistics
         finally:
             stream.close()
     except (ValueError, MemoryError) as error:
-        raise gr.Error(str(error), title="That did not work") from error
+        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
     except Exception as error:
         log.exception("A request failed")
-        raise gr.Error("The model failed at this request. Try again; the server's log says more.") from error
-    yield text, stats_line(stream.stats), stream.stats
+        words = "The model failed at this request. Try again; the server's log says more."
+        raise gr.Error(words, print_exception=False) from error
+    yield text, stats_line(stream.stats)
 
 
 def progress_line(stream: AnswerStream) -> str:
@@ -80,7 +94,7 @@ def stats_line(stats: Stats) -> str:
 
 def wire(
     start: list[Callable],
-    stop: gr.Button,
+    stop_button: gr.Button,
     ask_button: gr.Button,
     generate: Callable,
     inputs: list,
@@ -89,37 +103,45 @@ def wire(
 ) -> None:
     """Connect a tab: `generate` runs at any of `start`, the Ask button turns into Stop meanwhile.
 
+    Gradio's own way to stop, `cancels`, leaves the page with an error or without the last statistics, depending on
+    which message comes first. So Stop sets an event that the generator sees, and the answer ends like any other.
+
     Args:
         start: events that begin an answer.
-        generate: generator of (answer, line, statistics) over the values of `inputs`.
+        generate: generator of (answer, line) over the values of `inputs` and the event that stops it.
     """
+    current = gr.State()  # this visitor's threading.Event
 
-    def run(*values):
-        busy = (gr.update(visible=False), gr.update(visible=True))
-        for text, line, _ in generate(*values):
-            yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, *busy
+    def begin(earlier: threading.Event | None):
+        if earlier:
+            earlier.set()  # a new question takes the place of the one before it
+        return threading.Event(), "Waiting for a place …", gr.update(visible=False), gr.update(visible=True)
 
-    def reset():
-        return gr.update(elem_classes=["answer"]), gr.update(visible=True), gr.update(visible=False)
+    def run(stop: threading.Event, *values):
+        text = line = ""
+        idle, busy = [gr.update(visible=visible) for visible in (True, False)], [gr.skip(), gr.skip()]
+        try:
+            for text, line in generate(*values, stop):
+                yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, *busy
+        except gr.Error as error:
+            # Raised, it would write "Error" over the answer and leave the buttons as they are.
+            gr.Warning(error.message, title=error.title, duration=None)
+            line = ""
+        yield gr.update(value=text, elem_classes=["answer"]), line, *idle
 
-    def stopped(line: str):
-        return f"{line} · stopped" if line else "Stopped", *reset()
+    def stop_now(stop: threading.Event | None):
+        if stop:
+            stop.set()
 
-    private = {"api_visibility": "private"}
-    events = []
     for event in start:
-        running = event(run, inputs, [answer, stats, ask_button, stop], **MODEL_EVENT, **private)
-        running.then(reset, outputs=[answer, ask_button, stop], queue=False, show_progress="hidden", **private)
-        events.append(running)
-    stop.click(
-        stopped,
-        [stats],
-        [stats, answer, ask_button, stop],
-        cancels=events,
-        queue=False,
-        show_progress="hidden",
-        **private,
-    )
+        event(begin, current, [current, stats, ask_button, stop_button], **PRIVATE).then(
+            run,
+            [current, *inputs],
+            [answer, stats, ask_button, stop_button],
+            api_visibility="private",
+            **MODEL_EVENT,
+        )
+    stop_button.click(stop_now, current, **PRIVATE)
 
 
 def endpoint(function: Callable, inputs: list) -> None:

@@ -1,0 +1,244 @@
+"""The page in a real browser, as a visitor uses it."""
+
+import os
+import re
+import shutil
+
+import pytest
+from conftest import EXAMPLES
+from playwright.sync_api import expect, sync_playwright
+from servers import Server
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# A container has no sandbox for Chromium; the rest keeps it from calling home.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A visitor's page, and what went wrong on it."""
+
+    def __init__(self, browser, url, viewport=DESKTOP, scheme="light"):
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.problems, self.foreign = [], []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on(
+            "console", lambda message: self.problems.append(message.text) if message.type == "error" else None
+        )
+        self.page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((url, "data:", "blob:")) else self.foreign.append(request.url)
+            ),
+        )
+        self.page.goto(url)
+        expect(self.page.locator("#describe-ask")).to_be_visible()
+
+    def upload(self, selector, *paths):
+        self.page.locator(f"{selector} input[type=file]").first.set_input_files([str(path) for path in paths])
+        expect(self.page.locator(f"{selector} img").first).to_be_visible()
+
+    def open_tab(self, name):
+        self.page.get_by_role("tab", name=name).click()
+
+    def stats(self, tab, words, timeout=20_000):
+        expect(self.page.locator(f"#{tab}-stats")).to_contain_text(re.compile(words), timeout=timeout)
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser):
+    visits = []
+
+    def start(url, **settings):
+        visits.append(Visit(browser, url, **settings))
+        return visits[-1]
+
+    yield start
+    for each in visits:
+        each.close()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_describe(server, visit, hello, viewport, scheme):
+    visitor = visit(server.url, viewport=viewport, scheme=scheme)
+    page = visitor.page
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-question textarea").fill("What does the text say?")
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "757 image tokens.*tok/s.*complete")
+    expect(page.locator("#describe-answer")).to_contain_text("HELLO WORLD")
+    expect(page.locator("#describe-ask")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(re.findall(r"\d+", background)[0]) < 80) == (scheme == "dark")
+    assert visitor.problems == []
+    assert visitor.foreign == []
+
+
+def test_says_that_this_is_the_preview_model(server, visit):
+    page = visit(server.url).page
+    expect(page.locator("#status")).to_contain_text("This is the preview model")
+    expect(page.locator("#status")).to_contain_text("sdpa")
+
+
+def test_chips_fill_the_question(server, visit):
+    page = visit(server.url).page
+    page.get_by_role("button", name="Objects and counts").click()
+    expect(page.locator("#describe-question textarea")).to_have_value(
+        "List the objects in this image with their counts."
+    )
+
+
+def test_an_example_is_answered_at_a_tap(server, visit):
+    visitor = visit(server.url)
+    visitor.page.locator("#describe-examples .gallery-item").first.click()
+    visitor.stats("describe", "complete")
+    expect(visitor.page.locator("#describe-image img").first).to_be_visible()
+
+
+def test_ocr(server, visit, hello):
+    visitor = visit(server.url)
+    visitor.open_tab("OCR")
+    visitor.upload("#ocr-document", hello)
+    visitor.page.locator("#ocr-ask").click()
+    visitor.stats("ocr", "complete")
+    expect(visitor.page.locator("#ocr-answer textarea")).to_have_value("HELLO WORLD")
+
+
+def test_ocr_shows_markdown_rendered(server, visit):
+    visitor = visit(server.url)
+    visitor.open_tab("OCR")
+    visitor.upload("#ocr-document", EXAMPLES / "table.png")
+    visitor.page.get_by_label("Markdown").check()
+    visitor.page.locator("#ocr-ask").click()
+    visitor.stats("ocr", "complete")
+    text = visitor.page.locator("#ocr-answer textarea").input_value()
+    assert text
+    expect(visitor.page.locator("#ocr-rendered")).to_contain_text(re.search(r"\w+", text).group())
+
+
+def test_compare(server, visit):
+    visitor = visit(server.url)
+    visitor.open_tab("Compare")
+    visitor.upload("#compare-images", EXAMPLES / "compare_1a.png", EXAMPLES / "compare_1b.png")
+    visitor.page.locator("#compare-ask").click()
+    visitor.stats("compare", "complete")
+    expect(visitor.page.locator("#compare-answer")).to_contain_text("first", ignore_case=True)
+
+
+def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
+    visitor = visit(endless_server.url)
+    page = visitor.page
+    page.get_by_text("Settings", exact=True).first.click()
+    page.get_by_label("number input for Max new tokens").fill("4000")
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "tok/s")
+    page.locator("#describe-stop").click()
+    visitor.stats("describe", "stopped", timeout=2000)
+    expect(page.locator("#describe-ask")).to_be_visible()
+    before = page.locator("#describe-answer").inner_text()
+    page.wait_for_timeout(1000)
+    assert page.locator("#describe-answer").inner_text() == before != ""
+    # The model is free: the next answer comes at once.
+    page.get_by_label("number input for Max new tokens").fill("3")
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "3 new.*cut off", timeout=5000)
+
+
+def test_error_is_shown_and_nothing_is_lost(server, visit, tmp_path):
+    visitor = visit(server.url)
+    page = visitor.page
+    page.locator("#describe-question textarea").fill("What is it?")
+    page.locator("#describe-ask").click()
+    expect(page.locator(".toast-body")).to_contain_text("There is no image yet")
+    expect(page.locator("#describe-question textarea")).to_have_value("What is it?")
+    expect(page.locator("#describe-ask")).to_be_visible()
+
+
+def test_clear(server, visit, hello):
+    visitor = visit(server.url)
+    page = visitor.page
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-question textarea").fill("What does the text say?")
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "complete")
+    page.locator("#describe-clear").click()
+    expect(page.locator("#describe-question textarea")).to_have_value("")
+    expect(page.locator("#describe-answer")).not_to_contain_text("HELLO")
+    expect(page.locator("#describe-image img")).to_have_count(0)
+
+
+def test_paste(server, visit, hello):
+    """An image on the clipboard, pasted with the keyboard's shortcut."""
+    visitor = visit(server.url)
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visitor.page.evaluate(
+        """async data => {
+            const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+            await navigator.clipboard.write([new ClipboardItem({"image/png": new Blob([bytes], {type: "image/png"})})]);
+        }""",
+        __import__("base64").b64encode(hello.read_bytes()).decode(),
+    )
+    visitor.page.locator("#describe-image").get_by_label(re.compile("clipboard", re.I)).click()
+    expect(visitor.page.locator("#describe-image img").first).to_be_visible()
+    visitor.page.locator("#describe-ask").click()
+    visitor.stats("describe", "complete")
+
+
+def test_drop(server, visit, hello):
+    visitor = visit(server.url)
+    transfer = visitor.page.evaluate_handle(
+        """data => {
+            const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+            return transfer;
+        }""",
+        __import__("base64").b64encode(hello.read_bytes()).decode(),
+    )
+    target = visitor.page.locator("#describe-image button").filter(has_text="Drop").first
+    target.dispatch_event("drop", {"dataTransfer": transfer})
+    expect(visitor.page.locator("#describe-image img").first).to_be_visible()
+
+
+def test_two_visitors_do_not_see_each_other(server, visit, hello):
+    first, second = visit(server.url), visit(server.url)
+    first.upload("#describe-image", hello)
+    first.page.locator("#describe-ask").click()
+    first.stats("describe", "complete")
+    assert second.page.locator("#describe-image img").count() == 0
+    expect(second.page.locator("#describe-answer")).not_to_contain_text("HELLO")
+
+
+def test_a_model_that_can_not_be_had_and_the_offer_of_the_bundled_one(tmp_path, visit, hello, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    running = Server(tmp_path / "log.txt", "--model", "nobody/nothing")
+    try:
+        visitor = visit(running.url)
+        page = visitor.page
+        expect(page.locator("#status")).to_contain_text("nobody/nothing could not be fetched")
+        page.locator("#use-preview").click()
+        expect(page.locator("#status")).to_contain_text("This is the preview model")
+        visitor.upload("#describe-image", hello)
+        page.locator("#describe-question textarea").fill("What does the text say?")
+        page.locator("#describe-ask").click()
+        visitor.stats("describe", "complete")
+        expect(page.locator("#describe-answer")).to_contain_text("HELLO WORLD")
+    finally:
+        running.stop()
