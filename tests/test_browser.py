@@ -1,5 +1,6 @@
 """The page in a real browser, as a visitor uses it."""
 
+import base64
 import os
 import re
 import shutil
@@ -191,9 +192,10 @@ def test_paste(server, visit, hello):
     visitor.page.evaluate(
         """async data => {
             const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
-            await navigator.clipboard.write([new ClipboardItem({"image/png": new Blob([bytes], {type: "image/png"})})]);
+            const image = new Blob([bytes], {type: "image/png"});
+            await navigator.clipboard.write([new ClipboardItem({"image/png": image})]);
         }""",
-        __import__("base64").b64encode(hello.read_bytes()).decode(),
+        base64.b64encode(hello.read_bytes()).decode(),
     )
     visitor.page.locator("#describe-image").get_by_label(re.compile("clipboard", re.I)).click()
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
@@ -210,7 +212,7 @@ def test_drop(server, visit, hello):
             transfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
             return transfer;
         }""",
-        __import__("base64").b64encode(hello.read_bytes()).decode(),
+        base64.b64encode(hello.read_bytes()).decode(),
     )
     target = visitor.page.locator("#describe-image button").filter(has_text="Drop").first
     target.dispatch_event("drop", {"dataTransfer": transfer})

@@ -20,17 +20,15 @@ from .streaming import answers, endpoint, wire
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/compare`."""
 
-    def generate(images, question, *values_and_stop):
-        *values, stop = values_and_stop
-
+    def generate(stop, images, question, *values):
         def ask(engine):
             prompt = compare_question(images, question)
             return engine.stream(prompt, [open_image(image) for image in images], **settings.as_arguments(*values))
 
         yield from answers(loader, ask, stop)
 
-    def generate_from_gallery(gallery, *others):
-        yield from generate([path for path, _ in gallery or []], *others)
+    def generate_from_gallery(stop, gallery, *others):
+        yield from generate(stop, [path for path, _ in gallery or []], *others)
 
     def compare(
         images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=None, num_crops=0
@@ -48,7 +46,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of each image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(images, question, *values, None):
+        for text, _ in generate(None, images, question, *values):
             yield text
 
     with gr.Row(equal_height=False):

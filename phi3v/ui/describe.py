@@ -14,9 +14,7 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/describe`."""
 
-    def generate(image, question, *values_and_stop):
-        *values, stop = values_and_stop
-
+    def generate(stop, image, question, *values):
         def ask(engine):
             prompt = describe_question(image, question)
             return engine.stream(prompt, [open_image(image)], **settings.as_arguments(*values))
@@ -39,7 +37,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(image, question, *values, None):
+        for text, _ in generate(None, image, question, *values):
             yield text
 
     with gr.Row(equal_height=False):

@@ -14,9 +14,7 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/ocr`."""
 
-    def generate(document, output_format, *values_and_stop):
-        *values, stop = values_and_stop
-
+    def generate(stop, document, output_format, *values):
         def ask(engine):
             prompt = ocr_question(document, output_format)
             return engine.stream(prompt, [open_image(document)], **settings.as_arguments(*values))
@@ -46,7 +44,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(document, output_format, *values, None):
+        for text, _ in generate(None, document, output_format, *values):
             yield text
 
     with gr.Row(equal_height=False):

@@ -108,7 +108,7 @@ def wire(
 
     Args:
         start: events that begin an answer.
-        generate: generator of (answer, line) over the values of `inputs` and the event that stops it.
+        generate: generator of (answer, line) over the event that stops it and the values of `inputs`.
     """
     current = gr.State()  # this visitor's threading.Event
 
@@ -121,7 +121,7 @@ def wire(
         text = line = ""
         idle, busy = [gr.update(visible=visible) for visible in (True, False)], [gr.skip(), gr.skip()]
         try:
-            for text, line in generate(*values, stop):
+            for text, line in generate(stop, *values):
                 yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, *busy
         except gr.Error as error:
             # Raised, it would write "Error" over the answer and leave the buttons as they are.
