@@ -18,7 +18,7 @@ def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
     ) as app:
         status_line(app, loader)
         # The settings stand below the tabs and are read by all of them.
-        settings = settings_panel(loader, options, render=False)
+        settings = settings_panel(options)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Describe", id="describe"):
                 describe.build(loader, settings)

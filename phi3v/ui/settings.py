@@ -25,24 +25,29 @@ class Settings:
         """Keyword arguments of `Phi3Vision.stream`.
 
         Raises:
-            ValueError: more tokens are asked for than this app allows. The other bounds are the engine's.
+            ValueError: a value is missing or not a number, or more tokens are asked for than this app allows. The
+                other bounds are the engine's.
         """
-        if max_new_tokens > self.most_new_tokens:
+        try:
+            arguments = {
+                "max_new_tokens": int(max_new_tokens),
+                "temperature": float(temperature),
+                "top_p": float(top_p),
+                "repetition_penalty": float(repetition_penalty),
+                "seed": None if seed is None else int(seed),
+                "num_crops": int(num_crops) or None,
+                "max_time": self.max_time,
+            }
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"A setting is not a number: {error}.") from error
+        if arguments["max_new_tokens"] > self.most_new_tokens:
             raise ValueError(f"max_new_tokens must be between 1 and {self.most_new_tokens}, got {max_new_tokens}.")
-        return {
-            "max_new_tokens": int(max_new_tokens),
-            "temperature": float(temperature),
-            "top_p": float(top_p),
-            "repetition_penalty": float(repetition_penalty),
-            "seed": None if seed is None else int(seed),
-            "num_crops": int(num_crops) or None,
-            "max_time": self.max_time,
-        }
+        return arguments
 
 
-def settings_panel(loader, options: Options, render: bool) -> Settings:
-    """An accordion with the settings; with `render=False` it is placed later."""
-    with gr.Accordion("Settings", open=False, render=render, elem_id="settings") as panel:
+def settings_panel(options: Options) -> Settings:
+    """The settings in an accordion, which `Settings.render` places on the page."""
+    with gr.Accordion("Settings", open=False, render=False, elem_id="settings") as panel:
         with gr.Row():
             max_new_tokens = gr.Slider(
                 1,
