@@ -1,0 +1,111 @@
+"""The preview model's training in small: a few steps on one kind of picture, the export, and an answer."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import batches, checkpoint, instructions, losses, sampler, tokenizer
+from training.export import difference
+from training.model import PreviewModel, Shape
+from training.optimizer import Optimizer
+from training.picture import plain
+from training.scores import edits
+
+SMALL = Shape(vision=64, vision_mlp=128, vision_layers=2, hidden=64, mlp=128, layers=4, vocabulary=1024)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def order(**changes) -> batches.Order:
+    """A small batch of single-crop pictures."""
+    settings = {"index": 0, "bucket": "one", "layouts": ((1, 1),), "num_crops": 1, "batch": 4, "questions": 2}
+    return batches.Order(**{**settings, "room": 176, "progress": 0.0, "seed": 5, **changes})
+
+
+@pytest.mark.parametrize("kind", list(sampler.RENDERERS))
+def test_every_kind_of_picture_can_be_drawn(kind):
+    picture = sampler.draw(random.Random(1), ((2, 2),), 4, 1.0, kind, held_out=True)
+    assert picture.canvases[0].pixels().shape == (672, 672, 3)
+    for question in picture.questions:
+        assert plain(question.answer)
+        text, _ = instructions.ask(random.Random(2), question.intent, question.slots, held_out=True)
+        assert text
+        assert tokenizer.load().decode(tokenizer.encode_answer(question.answer)[0][:-1]) == plain(question.answer)
+
+
+def test_copied_characters_are_where_their_labels_say():
+    arrays, notes = batches.fill(order(batch=6, kind="lines", progress=1.0))
+    characters = arrays["characters0"]
+    checked = 0
+    for line, _ in enumerate(notes.tasks):
+        for position, source in enumerate(arrays["source"][line]):
+            text = tokenizer.load().decode([int(arrays["ids"][line, position])]).strip()
+            if source < 0 or not text or not text.isascii():
+                continue
+            row, column = divmod(int(source) - 2, 13)
+            patches = characters[line // 2][2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            checked += 1
+            assert ord(text[0]) - 32 in patches or patches.all(-1).any()  # a patch labels three characters at most
+    assert checked > 20
+
+
+def test_comparisons_describe_first_and_then_conclude():
+    picture = sampler.draw(random.Random(4), ((2, 2), (2, 2)), 4, 1.0)
+    question = next(q for q in picture.questions if q.intent == "diff")
+    assert plain(question.answer).startswith("The first image shows ")
+    _, weights, _ = tokenizer.encode_answer(question.answer)
+    assert weights[0] == 1
+    assert weights[-2] == tokenizer.STRESS
+
+
+def test_wordings_are_held_out():
+    rng = random.Random(3)
+    seen = [instructions.ask(rng, "read")[1] for _ in range(300)]
+    held = [instructions.ask(rng, "read", held_out=True)[1] for _ in range(300)]
+    assert not any(seen)
+    assert any(held)
+    assert edits("kitten", "sitting") == 3
+
+
+def test_training_learns_and_the_export_answers(tmp_path):
+    from phi3v import Phi3VForCausalLM, Phi3VProcessor
+
+    torch.manual_seed(0)
+    model = PreviewModel(SMALL)
+    optimizer = Optimizer(model)
+    arrays, _ = batches.fill(order())
+    batch = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
+    history = []
+    for step in range(12):
+        got = losses.losses(model, batch, ((1, 1),), noisy=False)
+        sum(got[name] for name in ("answer", "characters", "cells", "shapes", "pointing")).backward()
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        optimizer.step(min(1, (step + 1) / 4), 0.9)
+        model.zero_grad()
+        history.append(got["answer"].item())
+    assert history[-1] < 0.75 * history[0]
+
+    checkpoint.save(model, tmp_path / "run", {"step": 12})
+    loaded, state = checkpoint.load(tmp_path / "run")
+    assert state["step"] == 12
+    checkpoint.export(loaded, tmp_path / "model")
+    assert difference(tmp_path / "model") < 1e-3
+    native = Phi3VForCausalLM.from_pretrained(tmp_path / "model")
+    processor = Phi3VProcessor.from_pretrained(tmp_path / "model")
+    picture = sampler.draw(random.Random(1), ((2, 1),), 4, 0.0)
+    inputs = processor(
+        text="<|user|>\n<|image_1|>\nRead this.<|end|>\n<|assistant|>\n", images=[picture.canvases[0].image]
+    )
+    assert native.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
+
+
+def test_the_documented_command(tmp_path):
+    command = [sys.executable, "-m", "training.train", "--steps", "2", "--batch-scale", "0.02", "--buckets", "one"]
+    command += ["--workers", "1", "--eval-batches", "0", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    assert (tmp_path / "training.json").exists()

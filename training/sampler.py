@@ -1,0 +1,150 @@
+"""Which pictures to draw, in which shapes and how hard, and which questions to ask about them."""
+
+import random
+from dataclasses import dataclass
+
+from . import fallbacks, instructions
+from .geometry import Layout, image_tokens
+from .picture import Picture, Question
+from .render import book, chart, compare, document, form, lines, receipt, shapes, sign, table, unknown
+from .render.brief import Brief
+
+RENDERERS = {
+    "lines": lines.render,
+    "document": document.render,
+    "sign": sign.render,
+    "book": book.render,
+    "receipt": receipt.render,
+    "table": table.render,
+    "form": form.render,
+    "chart": chart.render,
+    "shapes": shapes.render,
+    "unknown": unknown.render,
+}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Samples of one shape, which make up a batch.
+
+    ``layouts`` are the possible shapes of the images of one sample, with weights. ``room`` is the tokens that a
+    question and its answer may take, ``batch`` the samples in a batch on a large GPU.
+    """
+
+    num_crops: int
+    layouts: tuple[tuple[tuple[Layout, ...], float], ...]
+    questions: int
+    batch: int
+    room: int
+
+
+BUCKETS = {
+    "one": Bucket(1, ((((1, 1),), 1),), 2, 128, 176),
+    "half": Bucket(4, ((((2, 1),), 1), (((1, 2),), 1)), 3, 64, 224),
+    "full": Bucket(4, ((((2, 2),), 14), (((3, 1),), 1), (((1, 3),), 2), (((4, 1),), 0.7), (((1, 4),), 1)), 3, 40, 256),
+    "pair of one": Bucket(1, ((((1, 1), (1, 1)), 1),), 2, 80, 224),
+    "pair of half": Bucket(4, ((((2, 1), (2, 1)), 1), (((1, 2), (1, 2)), 1)), 2, 40, 256),
+    "pair": Bucket(4, ((((2, 2), (2, 2)), 1),), 2, 24, 256),
+    "mixed pair": Bucket(4, ((((2, 2), (1, 2)), 1), (((2, 1), (2, 2)), 1), (((1, 2), (2, 1)), 1)), 2, 28, 224),
+    "three of one": Bucket(1, ((((1, 1),) * 3, 1),), 2, 48, 240),
+    "three": Bucket(4, ((((2, 2),) * 3, 1),), 2, 16, 240),
+}
+
+
+def bucket_weights(progress: float) -> dict[str, float]:
+    """How often each bucket comes: small single images first, everything from a tenth of the training on."""
+    if progress < 0.02:
+        return {"one": 0.8, "half": 0.2}
+    if progress < 0.05:
+        return {"one": 0.45, "half": 0.3, "full": 0.15, "pair of one": 0.1}
+    late = {"one": 4, "half": 10, "full": 42, "pair of one": 13, "pair of half": 7, "pair": 18, "mixed pair": 3,
+            "three of one": 2.5, "three": 1.5}  # fmt: skip
+    return late if progress >= 0.1 else {**late, "one": 22, "half": 20, "full": 30}
+
+
+def kind_weights(progress: float, layout: Layout) -> dict[str, float]:
+    """How often each kind of single picture comes."""
+    if progress < 0.02:
+        out = {"lines": 4, "document": 4, "shapes": 1}
+    elif progress < 0.05:
+        out = {"lines": 4, "document": 3, "sign": 1.5, "shapes": 2, "book": 1.5}
+    else:
+        out = {"lines": 2.2, "document": 4, "sign": 1.8, "book": 2.4, "receipt": 2.4, "table": 2.4, "form": 1.6,
+               "chart": 3.2, "shapes": 2.2, "unknown": 0.7}  # fmt: skip
+    w, h = layout
+    if max(w, h) >= 3:
+        out = {k: v for k, v in out.items() if k in ("lines", "document", "sign", "shapes", "unknown")}
+        if h > w and progress >= 0.05:
+            out |= {"receipt": 1.5}
+    elif h > w:
+        out.pop("chart", None)
+    return out
+
+
+def difficulty(rng: random.Random, progress: float) -> float:
+    """Small type and long texts come later, and easy samples never end."""
+    return min(1.0, progress / 0.14) * rng.random() ** 0.6
+
+
+@dataclass
+class Sample:
+    """A picture and the chosen questions: (question, instruction, whether its wording is unseen)."""
+
+    picture: Picture
+    asked: list[tuple[Question, str, bool]]
+
+
+def draw(
+    rng: random.Random,
+    layouts: tuple[Layout, ...],
+    num_crops: int,
+    progress: float,
+    kind: str | None = None,
+    held_out: bool = False,
+    longest: int = 420,
+) -> Picture:
+    """A picture; tries until one fits. Half of an evaluation's pictures are set in faces that were held out."""
+    new_faces = held_out and rng.random() < 0.5
+    for attempt in range(1000):
+        hard = difficulty(rng, progress) if attempt < 60 else 1.0
+        brief = Brief(rng, layouts[0], num_crops, hard, held_out, longest, new_faces)
+        if len(layouts) > 1:
+            picture = compare.render(brief, list(layouts))
+        else:
+            weights = kind_weights(progress, layouts[0])
+            picture = RENDERERS[kind or rng.choices(list(weights), list(weights.values()))[0]](brief)
+        if picture is not None:
+            break
+    else:
+        raise RuntimeError(f"cannot draw {kind or 'anything'} in {layouts}")
+    picture.new_faces = new_faces
+    strength = min(1.0, progress / 0.2)
+    if len(layouts) == 1:
+        if picture.kind != "unknown":
+            picture.questions += fallbacks.questions(picture)
+            picture.canvases[0].photograph(strength)
+    elif rng.random() < 0.25:
+        for canvas in picture.canvases:
+            canvas.photograph(strength * 0.5)
+    return picture
+
+
+def choose(
+    rng: random.Random, picture: Picture, count: int, held_out: bool = False, task: str | None = None
+) -> Sample:
+    """Pick questions, heavier ones more often, none twice as long as there are others."""
+    left = [q for q in picture.questions if task is None or q.task == task]
+    asked = []
+    while len(asked) < count:
+        if not left:
+            left = [q for q in picture.questions if task is None or q.task == task]
+        k = rng.choices(range(len(left)), [q.weight for q in left])[0]
+        question = left.pop(k)
+        instruction, unseen = instructions.ask(rng, question.intent, question.slots, held_out)
+        asked.append((question, instruction, unseen))
+    return Sample(picture, asked)
+
+
+def prefix_length(layouts: tuple[Layout, ...]) -> int:
+    """Tokens before the question: ``<|user|>``, a line end, and the images with a line end between them."""
+    return 2 + sum(map(image_tokens, layouts)) + len(layouts) - 1
