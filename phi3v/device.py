@@ -40,7 +40,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
         return min((torch.bfloat16, torch.float32), key=_cpu_seconds)
-    return torch.bfloat16
+    return torch.bfloat16 if _mps_has_bfloat16(device) else torch.float16
 
 
 def pick_attention(attn_implementation: str, device: torch.device, dtype: torch.dtype) -> str:
@@ -70,6 +70,14 @@ def _flash_attention_lacks(device: torch.device, dtype: torch.dtype) -> str | No
     if not is_flash_attn_2_available():
         return "the package flash-attn is not installed (pip install flash-attn --no-build-isolation)"
     return None
+
+
+def _mps_has_bfloat16(device: torch.device) -> bool:
+    try:
+        torch.ones(1, dtype=torch.bfloat16, device=device).add_(1)
+    except (TypeError, RuntimeError):  # an older macOS
+        return False
+    return True
 
 
 def _cpu_seconds(dtype: torch.dtype) -> float:

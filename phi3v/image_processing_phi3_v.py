@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_transforms import to_pil_image
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ImageInput, make_flat_list_of_images
 from transformers.utils import TensorType
 
@@ -111,8 +112,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
         """Crops of one image or a list of images.
 
         Args:
-            images: PIL images of any mode, or arrays (height, width, channels). Alpha is dropped and an EXIF
-                orientation ignored, as in the reference.
+            images: PIL images of any mode, or arrays and tensors, channels first or last. Alpha is dropped and an
+                EXIF orientation ignored, as in the reference.
             num_crops: overrides the processor's own.
 
         Returns:
@@ -151,7 +152,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
 
 def _to_rgb(image) -> Image.Image:
     if not isinstance(image, Image.Image):
-        image = Image.fromarray(np.asarray(image))
+        image = to_pil_image(image)
     return image.convert("RGB")
 
 

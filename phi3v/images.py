@@ -1,9 +1,10 @@
 """What people give, to safe RGB images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 # Only decoders that are well tested against hostile files; among others no EPS (runs a program), no PDF, no SVG.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -12,7 +13,22 @@ WHITE = (255, 255, 255)
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_images(paths: Sequence[str | Path]) -> list[Image.Image]:
+    """Several image files, in order; see `open_image`. Their pixels together stay within the limit of one.
+
+    Raises:
+        ValueError: as of `open_image`; from the second image on the message says which one it is.
+    """
+    images: list[Image.Image] = []
+    for number, path in enumerate(paths, start=1):
+        try:
+            images.append(open_image(path, MAX_PIXELS - sum(image.width * image.height for image in images)))
+        except ValueError as error:
+            raise ValueError(f"Image {number}: {error}") if len(paths) > 1 else error from error
+    return images
+
+
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image file as the picture that a person would see.
 
     Turned as its EXIF orientation says, transparency on white, 16-bit and floating-point grey scaled to 8 bits, the
@@ -20,24 +36,26 @@ def open_image(path: str | Path) -> Image.Image:
     people see white, and photos lying on their side.
 
     Returns:
-        An image of mode RGB, at most 64 megapixels.
+        An image of mode RGB.
 
     Raises:
         ValueError: not an image, of a format that is not read, damaged, or too large. The message says what to do.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"The image has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 10**6} "
-                    "megapixels. Make it smaller and try again."
-                )
+        image = Image.open(path, formats=FORMATS)
+    except Exception as error:  # decoders raise anything at files made to break them
+        raise ValueError(_unreadable(path)) from error
+    with image:
+        if image.width * image.height > max_pixels:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels are too many; all images together may have "
+                f"{MAX_PIXELS // 10**6} megapixels. Make it smaller and try again."
+            )
+        try:
             image.load()
             return _flatten(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(_unreadable(path)) from error
-    except (OSError, SyntaxError, EOFError, TypeError, OverflowError) as error:
-        raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
+        except Exception as error:
+            raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -178,12 +178,8 @@ class Phi3Vision:
             image_tokens=int((inputs["input_ids"] == self.processor.image_token_id).sum()),
             prompt_tokens=inputs["input_ids"].shape[1],
         )
+        self._check_length(stats.prompt_tokens)
         room = self.context_length - stats.prompt_tokens
-        if room < 1:
-            raise ValueError(
-                f"The prompt takes {stats.prompt_tokens} tokens ({stats.image_tokens} of them for images) and the "
-                f"model's context holds {self.context_length}. Use fewer images, fewer crops or a shorter question."
-            )
         settings = {
             "max_new_tokens": min(max_new_tokens, room),
             "repetition_penalty": repetition_penalty,
@@ -221,6 +217,7 @@ class Phi3Vision:
         content = [{"type": "image", "image": image} for image in images]
         content.append({"type": "text", "text": question.strip()})
         messages = [*history, {"role": "user", "content": content}]
+        self._check_length(sum(self.image_tokens(images, num_crops)))  # before the images are prepared
         guarded, all_images = [], []
         for message in messages:
             if message["role"] not in ("user", "assistant"):
@@ -233,6 +230,13 @@ class Phi3Vision:
         prompt = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
         return self.processor(text=prompt, images=all_images, num_crops=num_crops)
 
+    def _check_length(self, tokens: int) -> None:
+        if tokens >= self.context_length:
+            raise ValueError(
+                f"The prompt takes {tokens:,} tokens and the model's context holds {self.context_length:,}. Use fewer "
+                "images, fewer crops or a shorter question."
+            )
+
     def _guard(self, part: dict) -> dict:
         return {"type": "text", "text": self._literal(part["text"])} if part["type"] == "text" else part
 
@@ -244,12 +248,17 @@ class Phi3Vision:
             self.model.generate(
                 **inputs.to(self.device), **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)]
             )
-        except torch.OutOfMemoryError as error:
+            return
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
+                raise
+        # Outside of the handler, where the error no longer holds the tensors of the frames it came from.
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
-            raise MemoryError(
-                f"The GPU's memory does not hold a prompt of {streamer.stats.prompt_tokens} tokens. Use fewer images "
-                "or fewer crops."
-            ) from error
+        raise MemoryError(
+            f"The memory does not hold a prompt of {streamer.stats.prompt_tokens} tokens. Use fewer images or fewer "
+            "crops."
+        )
 
     def _stop_reason(self, streamer: TokenStreamer, stop: threading.Event, max_new_tokens: int) -> str:
         if streamer.last_token in self._end_ids:

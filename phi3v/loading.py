@@ -151,4 +151,6 @@ def explain(model: str, error: Exception) -> str:
             f"{model} could not be fetched from the Hub. Check the connection; or download it where there is one "
             f"(`hf download {model}`) and pass its folder with --model."
         )
-    return f"{model} could not be loaded: {error}" if isinstance(error, ValueError | OSError) else f"{model}: {name}"
+    if isinstance(error, ValueError):
+        return f"{model} could not be loaded: {error}"
+    return f"{model} could not be loaded ({name}); the server's log says more."

@@ -11,9 +11,10 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.utils import can_return_tuple
 
 from .configuration_phi3_v import PUBLISHED_EOS_TOKEN_ID, Phi3VConfig
-from .image_processing_phi3_v import CROP
+from .image_processing_phi3_v import CROP, num_image_tokens
 
 
 class Phi3VRotaryEmbedding(nn.Module):
@@ -27,9 +28,10 @@ class Phi3VRotaryEmbedding(nn.Module):
     def __init__(self, config: Phi3VConfig):
         super().__init__()
         self.config = config
-        head_dim = config.hidden_size // config.num_attention_heads
-        self.short_inv_freq = nn.Buffer(torch.empty(head_dim // 2), persistent=False)
-        self.long_inv_freq = nn.Buffer(torch.empty(head_dim // 2), persistent=False)
+        half = config.hidden_size // config.num_attention_heads // 2
+        # float32 whatever the model's dtype: in bfloat16 the angles of an image prompt would be off by radians.
+        self.short_inv_freq = nn.Buffer(torch.empty(half, dtype=torch.float32), persistent=False)
+        self.long_inv_freq = nn.Buffer(torch.empty(half, dtype=torch.float32), persistent=False)
         self.attention_scaling = 1.0
         self.reset_frequencies()
 
@@ -45,11 +47,19 @@ class Phi3VRotaryEmbedding(nn.Module):
         init.copy_(self.short_inv_freq, short)
         init.copy_(self.long_inv_freq, long)
 
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        if self.short_inv_freq.dtype != torch.float32:  # `model.half()` converts buffers too, and rounds them
+            for name in ("short_inv_freq", "long_inv_freq"):
+                setattr(self, name, nn.Buffer(getattr(self, name).float(), persistent=False))
+            self.reset_frequencies()
+        return self
+
     @torch.no_grad()
     def forward(self, x: torch.Tensor, position_ids: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine, each (batch, tokens, head size) in `x`'s dtype, of positions (batch, tokens)."""
         is_long = position_ids.amax(-1, keepdim=True) >= self.config.original_max_position_embeddings
-        inv_freq = torch.where(is_long, self.long_inv_freq, self.short_inv_freq).float()
+        inv_freq = torch.where(is_long, self.long_inv_freq, self.short_inv_freq)
         angles = position_ids[..., None].float() * inv_freq[:, None, :]
         angles = torch.cat((angles, angles), dim=-1)
         return (angles.cos() * self.attention_scaling).to(x.dtype), (angles.sin() * self.attention_scaling).to(x.dtype)
@@ -214,6 +224,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         """Embeddings (image positions of all images, hidden size); see `Phi3VImageEmbedding.forward`."""
         return self.model.get_image_features(pixel_values, image_sizes)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -268,6 +279,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         input_ids: torch.LongTensor,
         past_key_values: Cache | None = None,
         attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         is_first_iteration: bool = False,
         **kwargs,
     ) -> dict:
@@ -287,17 +299,46 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             input_ids,
             past_key_values=past_key_values,
             attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
 
     def _crosses_to_long_rope(self, input_ids, attention_mask, past_key_values) -> bool:
-        limit = self.config.original_max_position_embeddings
-        total, cached = input_ids.shape[1], past_key_values.get_seq_length()
-        if cached == 0 or total <= limit or self.config.rope_parameters["rope_type"] != "longrope":
+        limit, total = self.config.original_max_position_embeddings, input_ids.shape[1]
+        if total <= limit or self.config.rope_parameters["rope_type"] != "longrope":
             return False
-        lengths = torch.tensor([total]) if attention_mask is None else attention_mask.sum(-1)
+        cached = int(past_key_values.get_seq_length())  # waits for the GPU where the cache is static: asked for last
+        if cached == 0:
+            return False
+        lengths = input_ids.new_full((1,), total) if attention_mask is None else attention_mask.sum(-1)
         return bool(((lengths > limit) & (lengths - (total - cached) <= limit)).any())
+
+    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
+        """Beams and several sequences a prompt: each prompt's images are repeated together, not one by one."""
+        images = {name: model_kwargs.pop(name, None) for name in ("pixel_values", "image_sizes")}
+        images = {name: value for name, value in images.items() if value is not None}
+        if expand_size > 1 and images:
+            counts = self._images_per_prompt(input_ids, images["image_sizes"])
+            images = {
+                name: torch.cat([group.repeat(expand_size, *[1] * (value.ndim - 1)) for group in value.split(counts)])
+                for name, value in images.items()
+            }
+        input_ids, model_kwargs = super()._expand_inputs_for_generation(
+            expand_size, is_encoder_decoder, input_ids, **model_kwargs
+        )
+        return input_ids, model_kwargs | images
+
+    def _images_per_prompt(self, input_ids: torch.LongTensor, image_sizes: torch.LongTensor) -> list[int]:
+        """How many of the images belong to each prompt, from the image positions that each one has."""
+        lengths = iter([num_image_tokens(*size) for size in image_sizes.tolist()])
+        counts = []
+        for positions in (input_ids == self.config.image_token_id).sum(-1).tolist():
+            counts.append(0)
+            while positions > 0:
+                positions -= next(lengths)
+                counts[-1] += 1
+        return counts
 
 
 __all__ = ["Phi3VForCausalLM", "Phi3VModel", "Phi3VPreTrainedModel"]

@@ -61,9 +61,12 @@ class Phi3VProcessor(ProcessorMixin):
         self,
         text: str | list[str] | None = None,
         images: ImageInput | list[ImageInput] | None = None,
-        num_crops: int | None = None,
-        padding: bool = True,
+        padding: bool | str = True,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
         return_tensors: str | TensorType | None = "pt",
+        *,
+        num_crops: int | None = None,
         videos: None = None,
         audio: None = None,
     ) -> BatchFeature:
@@ -74,8 +77,9 @@ class Phi3VProcessor(ProcessorMixin):
                 images a tag stays plain text. Nothing is added.
             images: the images of the prompts in order, as one flat list or a list per prompt; PIL images, arrays, or
                 paths and URLs to load.
-            num_crops: overrides the image processor's own.
             padding: prompts of different length are padded on the left, the side that `generate` continues from.
+            truncation, max_length: as of the tokenizer, for prompts without images.
+            num_crops: overrides the image processor's own.
 
         Returns:
             `input_ids` and `attention_mask` (prompts, tokens); with images also `pixel_values` (images, num_crops + 1,
@@ -83,7 +87,7 @@ class Phi3VProcessor(ProcessorMixin):
 
         Raises:
             ValueError: `text` is missing; videos or audio are given; a prompt's tags are not 1 … n, each once, for its
-                n images; a prompt holds `<|image|>` beside images; an image is too thin.
+                n images; a prompt holds `<|image|>` beside images, or would be truncated; an image is too thin.
         """
         if text is None:
             raise ValueError("`text` is missing: a prompt in the chat format.")
@@ -98,10 +102,12 @@ class Phi3VProcessor(ProcessorMixin):
             data = self.image_processor.preprocess(flat, num_crops=num_crops)
             tokens_of_image = iter(data.pop("num_img_tokens"))
         sequences = [
-            self._encode(prompt, [next(tokens_of_image) for _ in images])
+            self._encode(prompt, [next(tokens_of_image) for _ in images], truncation=truncation, max_length=max_length)
             for prompt, images in zip(prompts, images_of, strict=True)
         ]
-        encoded = self.tokenizer.pad({"input_ids": sequences}, padding=padding, padding_side="left")
+        encoded = self.tokenizer.pad(
+            {"input_ids": sequences}, padding=padding, max_length=max_length, padding_side="left"
+        )
         return BatchFeature({**encoded, **data}, tensor_type=return_tensors)
 
     def _images_of_prompts(self, prompts: list[str], images) -> list[list]:
@@ -121,11 +127,13 @@ class Phi3VProcessor(ProcessorMixin):
         remaining = iter(images)
         return [[next(remaining) for _ in range(count)] for count in counts]
 
-    def _encode(self, prompt: str, tokens_of_image: list[int]) -> list[int]:
+    def _encode(self, prompt: str, tokens_of_image: list[int], **truncation) -> list[int]:
         """Token ids. Text between tags is encoded piece by piece, each with a BOS where the tokenizer adds one."""
         if not tokens_of_image:
             # Unlike the reference this ignores an empty list of images, there an IndexError.
-            return self.tokenizer(prompt).input_ids
+            return self.tokenizer(prompt, **truncation).input_ids
+        if truncation["truncation"]:
+            raise ValueError("A prompt with images can't be truncated: an image would lose some of its positions.")
         if self.image_token in prompt:
             raise ValueError(f"The prompt contains {self.image_token!r}. Mark images with <|image_1|>, <|image_2|>, …")
         # Split at the capturing group: text, number, text, number, …, text.

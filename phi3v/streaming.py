@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
-from tokenizers.decoders import DecodeStream
 from transformers import PreTrainedTokenizerFast, StoppingCriteria, TextIteratorStreamer
 
 
@@ -38,8 +37,8 @@ class TokenStreamer(TextIteratorStreamer):
     """Streams every token's text at once, and counts.
 
     The base class holds a word back until the next begins, decodes the whole line anew for every token, and forgets
-    the context at each line's end, where sentencepiece vocabularies then lose a leading space. tokenizers' own stream
-    decoder does none of this; only incomplete characters wait.
+    the context at each line's end, where sentencepiece vocabularies then lose a leading space. Here a token's text is
+    what it adds to the few tokens before it (as in text-generation-inference), and only incomplete characters wait.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, stats: Stats, requested_at: float):
@@ -48,7 +47,9 @@ class TokenStreamer(TextIteratorStreamer):
         self.last_token: int | None = None
         self._requested_at = requested_at
         self._first_token_at = 0.0
-        self._decoder = DecodeStream(skip_special_tokens=True)
+        # ids[_context:_shown] are decoded again with what follows, so that it is decoded in context.
+        self._ids: list[int] = []
+        self._context = self._shown = 0
 
     def put(self, value: torch.Tensor) -> None:
         if self.next_tokens_are_prompt:
@@ -62,14 +63,30 @@ class TokenStreamer(TextIteratorStreamer):
             self.stats.ttft = now - self._requested_at - self.stats.queued
         else:
             self.stats.tokens_per_second = (self.stats.new_tokens - 1) / (now - self._first_token_at)
-        if piece := self._decoder.step(self.tokenizer.backend_tokenizer, self.last_token):
-            self.on_finalized_text(piece)
+        self._ids.append(self.last_token)
+        self._show(at_the_end=False)
 
     def end(self) -> None:
-        """Nothing is held back. The end is signalled by `close`, also where `generate` fails and never calls this."""
+        """Nothing more comes from `generate`. `close` signals it, also where `generate` fails and never calls this."""
 
     def close(self) -> None:
+        """Hand out what was held back, and the end."""
+        self._show(at_the_end=True)
         self.text_queue.put(self.stop_signal)
+
+    def _show(self, at_the_end: bool) -> None:
+        before, after = self._decode(self._context, self._shown), self._decode(self._context, len(self._ids))
+        incomplete = after.endswith("\ufffd") and not at_the_end
+        if incomplete or len(after) <= len(before):
+            return
+        self.on_finalized_text(after[len(before) :])
+        # A context without a text of its own (special tokens, a leading space) would not be one.
+        if self._decode(self._shown, len(self._ids)):
+            self._context = self._shown
+        self._shown = len(self._ids)
+
+    def _decode(self, start: int, end: int) -> str:
+        return self.tokenizer.backend_tokenizer.decode(self._ids[start:end], skip_special_tokens=True)
 
 
 class StopWhenSet(StoppingCriteria):

@@ -137,9 +137,15 @@ def test_files_of_the_server_are_not_read(server):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/a.png", "http://169.254.169.254/latest/meta-data", "file:///etc/passwd"]
+    "url",
+    [
+        "https://example.com/a.png",
+        "http://127.0.0.1:9/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "file:///etc/passwd",
+    ],
 )
-def test_private_addresses_are_not_fetched(server, url):
+def test_addresses_are_not_fetched(server, url):
     data = [{"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}, "What?", 500, 0, 1, 1, None, 0]
     assert "event: error" in call_raw(server, "describe", data)
 

@@ -1,9 +1,11 @@
 """The native model as a citizen of transformers: Auto classes, checkpoints, caches, batches, devices."""
 
 import json
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import REFERENCE, reference_table
@@ -48,19 +50,65 @@ def test_auto_classes_load_a_published_folder():
     }
 
 
-def test_every_published_tensor_is_consumed():
-    """All names of the published weight index, none missing, none left over, and their sizes: on the meta device."""
+# Of the published model; per layer in the decoder and in the image tower.
+DECODER_LAYER = {
+    "input_layernorm.weight": (3072,),
+    "post_attention_layernorm.weight": (3072,),
+    "self_attn.qkv_proj.weight": (9216, 3072),
+    "self_attn.o_proj.weight": (3072, 3072),
+    "mlp.gate_up_proj.weight": (16384, 3072),
+    "mlp.down_proj.weight": (3072, 8192),
+}
+TOWER_LAYER = {f"{norm}.{kind}": (1024,) for norm in ("layer_norm1", "layer_norm2") for kind in ("weight", "bias")}
+TOWER_LAYER |= {f"self_attn.{name}_proj.weight": (1024, 1024) for name in ("q", "k", "v", "out")}
+TOWER_LAYER |= {f"self_attn.{name}_proj.bias": (1024,) for name in ("q", "k", "v", "out")}
+TOWER_LAYER |= {"mlp.fc1.weight": (4096, 1024), "mlp.fc1.bias": (4096,)}
+TOWER_LAYER |= {"mlp.fc2.weight": (1024, 4096), "mlp.fc2.bias": (1024,)}
+TOWER = "model.vision_embed_tokens.img_processor.vision_model."
+PUBLISHED = {
+    "lm_head.weight": (32064, 3072),
+    "model.embed_tokens.weight": (32064, 3072),
+    "model.norm.weight": (3072,),
+    "model.vision_embed_tokens.glb_GN": (1, 1, 4096),
+    "model.vision_embed_tokens.sub_GN": (1, 1, 1, 4096),
+    "model.vision_embed_tokens.img_projection.0.weight": (3072, 4096),
+    "model.vision_embed_tokens.img_projection.0.bias": (3072,),
+    "model.vision_embed_tokens.img_projection.2.weight": (3072, 3072),
+    "model.vision_embed_tokens.img_projection.2.bias": (3072,),
+    f"{TOWER}embeddings.class_embedding": (1024,),
+    f"{TOWER}embeddings.patch_embedding.weight": (1024, 3, 14, 14),
+    f"{TOWER}embeddings.position_embedding.weight": (577, 1024),
+    **{f"{TOWER}{norm}.{kind}": (1024,) for norm in ("pre_layrnorm", "post_layernorm") for kind in ("weight", "bias")},
+    **{f"model.layers.{i}.{name}": shape for i in range(32) for name, shape in DECODER_LAYER.items()},
+    **{f"{TOWER}encoder.layers.{i}.{name}": shape for i in range(24) for name, shape in TOWER_LAYER.items()},
+}
+
+
+def test_every_published_tensor_is_consumed(tmp_path):
+    """All names of the published weight index and their shapes, none missing, none left over: on the meta device.
+
+    A checkpoint of these names and shapes goes through the real loader; its tensors share one zero, so that its files
+    are small and nothing of 8 GB is made.
+    """
     index = json.loads((REFERENCE / "hub-files" / "model.safetensors.index.json").read_text())
-    config = AutoConfig.from_pretrained(REFERENCE / "hub-files")
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    saved_names = {
-        name.replace("img_processor.", "img_processor.vision_model."): tensor
-        for name, tensor in model.state_dict().items()
-    }
     assert len(index["weight_map"]) == 592
-    assert saved_names.keys() == index["weight_map"].keys()
-    assert sum(tensor.numel() * 2 for tensor in saved_names.values()) == index["metadata"]["total_size"]
+    assert index["weight_map"].keys() == PUBLISHED.keys()
+    assert sum(2 * math.prod(shape) for shape in PUBLISHED.values()) == index["metadata"]["total_size"]
+
+    config = AutoConfig.from_pretrained(REFERENCE / "hub-files")
+    zero = torch.zeros((), dtype=torch.bfloat16)
+    model, report = phi3v.Phi3VForCausalLM.from_pretrained(
+        None,
+        config=config,
+        state_dict={name: zero.expand(shape) for name, shape in PUBLISHED.items()},
+        device_map="meta",
+        dtype=torch.bfloat16,
+        output_loading_info=True,
+    )
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert not report["mismatched_keys"]
+    assert sum(parameter.numel() for parameter in model.parameters()) * 2 == index["metadata"]["total_size"]
 
 
 def test_save_and_load_round_trip(tmp_path, model, processor):
@@ -150,6 +198,41 @@ def test_batch_equals_single_prompts(model, processor):
         assert greedy(model, alone)[0].tolist() == answer.tolist()
 
 
+@pytest.mark.parametrize("beams", [{"num_return_sequences": 2, "do_sample": True, "top_k": 1}, {"num_beams": 2}])
+def test_several_sequences_a_prompt_keep_their_images(beams, model, processor):
+    prompts = [PROMPT.replace("<|image_1|>", "<|image_1|>\n<|image_2|>").format("What?"), PROMPT.format("And this?")]
+    images = [[Image.new("RGB", (80, 80), "red"), picture(100, 300)], [Image.new("RGB", (300, 90), "blue")]]
+    inputs = processor(text=prompts, images=images, num_crops=2)
+    together = greedy(model, inputs, **beams)
+    width = len(together) // 2
+    for number, (prompt, of_prompt) in enumerate(zip(prompts, images, strict=True)):
+        alone = greedy(model, processor(text=prompt, images=of_prompt, num_crops=2), **beams)
+        assert together[number * width : (number + 1) * width].tolist() == alone.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_positions_keep_their_precision_in_half_precision(dtype, model, processor):
+    """Angles computed from rounded frequencies would be off by radians at the end of an image."""
+    loaded = AutoModelForCausalLM.from_pretrained(CHECKPOINT, dtype=dtype)
+    converted = AutoModelForCausalLM.from_pretrained(CHECKPOINT, dtype="float32").to(getattr(torch, dtype))
+    for other in (loaded, converted):
+        for name in ("short_inv_freq", "long_inv_freq"):
+            assert torch.equal(getattr(other.model.rotary_emb, name), getattr(model.model.rotary_emb, name))
+    inputs = processor(text=PROMPT.format("What is this?"), images=picture(700, 300), num_crops=16)
+    with torch.no_grad():
+        expected, logits = model(**inputs).logits[0, -1], loaded(**inputs).logits[0, -1].float()
+    assert torch.corrcoef(torch.stack([expected, logits]))[0, 1] > 0.99
+
+
+def test_embeddings_instead_of_ids(model, processor):
+    inputs = processor(text=PROMPT.format("What?"), images=picture(90, 90), num_crops=1)
+    embeds = model.model.embed(inputs.input_ids, inputs.pixel_values, inputs.image_sizes)
+    settings = {"max_new_tokens": 8, "do_sample": False}
+    from_embeds = model.generate(inputs_embeds=embeds, attention_mask=inputs.attention_mask, **settings)
+    assert from_embeds.tolist() == greedy(model, inputs).tolist()
+    assert len(model(**inputs, return_dict=False)[0]) == 1
+
+
 @pytest.mark.parametrize("cache_implementation", ["dynamic", "static"])
 def test_batch_beside_a_prompt_beyond_4096(cache_implementation, model, processor):
     """Each prompt gets the rotary factors of its own length: one is long from the start, one crosses, one is short."""
@@ -205,6 +288,23 @@ def test_loss_can_be_trained(model, processor):
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     assert loss.isfinite() and "model.vision_embed_tokens.sub_GN" in gradients
+
+
+def test_arrays_are_images_too(processor):
+    image = picture(60, 40)
+    array = np.asarray(image)
+    expected = processor.image_processor(image, num_crops=1, return_tensors="pt").pixel_values
+    for same in (array, array.transpose(2, 0, 1), torch.tensor(array)):
+        assert torch.equal(processor.image_processor(same, num_crops=1, return_tensors="pt").pixel_values, expected)
+
+
+def test_positional_arguments_are_the_reference_s(processor):
+    """`processor(text, images, padding, truncation, max_length, return_tensors)`."""
+    inputs = processor(PROMPT.format("What?"), [picture(60, 40)], True, None, None, "pt")
+    assert inputs.pixel_values.shape[1] == 17
+    assert processor("word " * 50, None, True, True, 10, "pt").input_ids.shape == (1, 10)
+    with pytest.raises(ValueError, match="truncated"):
+        processor(PROMPT.format("What?"), [picture(60, 40)], True, True, 10, "pt")
 
 
 def test_tokenizer_of_the_folder_is_the_published_one():

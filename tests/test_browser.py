@@ -162,6 +162,34 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     visitor.stats("describe", "3 new.*cut off", timeout=5000)
 
 
+def test_a_new_question_takes_the_place_of_the_one_before(endless_server, visit, hello):
+    visitor = visit(endless_server.url)
+    page = visitor.page
+    page.get_by_text("Settings", exact=True).first.click()
+    page.get_by_label("number input for Max new tokens").fill("4000")
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "tok/s")
+    page.get_by_label("number input for Max new tokens").fill("5")
+    page.locator("#describe-question textarea").press("Shift+Enter")
+    visitor.stats("describe", "5 new.*cut off")
+    expect(page.locator("#describe-ask")).to_be_visible()
+    expect(page.locator("#describe-stop")).to_be_hidden()
+
+
+def test_clear_during_an_answer(endless_server, visit, hello):
+    visitor = visit(endless_server.url)
+    page = visitor.page
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "tok/s")
+    page.locator("#describe-clear").click()
+    expect(page.locator("#describe-ask")).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#describe-answer")).to_have_text(re.compile(r"^\s*$"))
+    expect(page.locator("#describe-stats")).to_have_text(re.compile(r"^\s*$"))
+
+
 def test_error_is_shown_and_nothing_is_lost(server, visit, tmp_path):
     visitor = visit(server.url)
     page = visitor.page

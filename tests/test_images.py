@@ -8,7 +8,7 @@ import pytest
 from conftest import REFERENCE
 from PIL import Image
 
-from phi3v.images import MAX_PIXELS, open_image
+from phi3v.images import MAX_PIXELS, open_image, open_images
 
 
 def saved(tmp_path, image, name, **settings):
@@ -104,5 +104,9 @@ def test_truncated_photo(tmp_path):
         open_image(path)
 
 
-def test_limit_fits_a_camera():
-    assert MAX_PIXELS > 50_000_000
+def test_several_images_share_the_limit(tmp_path):
+    side = int((MAX_PIXELS * 0.6) ** 0.5)
+    path = saved(tmp_path, Image.new("1", (side, side)), "large.png")
+    assert open_images([path])[0].size == (side, side)
+    with pytest.raises(ValueError, match="Image 2: .*megapixels"):
+        open_images([path, path])

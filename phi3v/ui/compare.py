@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..images import open_image
+from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import (
     COMPARE,
@@ -15,6 +15,7 @@ from ..tasks import (
 from .parts import answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
+from .upload import FilePaths, GalleryPaths
 
 
 def build(loader: EngineLoader, settings: Settings) -> None:
@@ -23,7 +24,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, images, question, *values):
         def ask(engine):
             prompt = compare_question(images, question)
-            return engine.stream(prompt, [open_image(image) for image in images], **settings.as_arguments(*values))
+            return engine.stream(prompt, open_images(images), **settings.as_arguments(*values))
 
         yield from answers(loader, ask, stop)
 
@@ -51,7 +52,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
-            gallery = gr.Gallery(
+            gallery = GalleryPaths(
                 label=f"2 to {MAX_IMAGES} images, in order",
                 sources=["upload", "webcam", "clipboard"],
                 file_types=["image"],
@@ -77,13 +78,14 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     wire(
         [ask_button.click, question.submit, started.then],
         stop,
+        clear,
         ask_button,
         generate_from_gallery,
         [gallery, question, *settings.components],
         answer,
         stats,
     )
-    clear.add([gallery, question, answer, stats])
+    clear.add([gallery, question])
     # For the API a plain list of files, instead of the gallery's pairs with captions.
-    files = gr.File(label="images", file_count="multiple", type="filepath", visible=False)
+    files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..images import open_image
+from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
 from .parts import answer_panel, ask_and_stop, examples, preset_chips
@@ -17,7 +17,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, image, question, *values):
         def ask(engine):
             prompt = describe_question(image, question)
-            return engine.stream(prompt, [open_image(image)], **settings.as_arguments(*values))
+            return engine.stream(prompt, open_images([image]), **settings.as_arguments(*values))
 
         yield from answers(loader, ask, stop)
 
@@ -63,6 +63,6 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             answer, stats = answer_panel("describe")
     started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
-    wire([ask_button.click, question.submit, started.then], stop, ask_button, generate, inputs, answer, stats)
-    clear.add([image, question, answer, stats])
+    wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
+    clear.add([image, question])
     endpoint(describe, inputs)

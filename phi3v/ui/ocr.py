@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..images import open_image
+from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import OCR, OCR_EXAMPLES, ocr_question
 from .parts import ask_and_stop, examples, stats_below
@@ -17,7 +17,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, document, output_format, *values):
         def ask(engine):
             prompt = ocr_question(document, output_format)
-            return engine.stream(prompt, [open_image(document)], **settings.as_arguments(*values))
+            return engine.stream(prompt, open_images([document]), **settings.as_arguments(*values))
 
         yield from answers(loader, ask, stop)
 
@@ -80,7 +80,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 preview = gr.Markdown(elem_id="ocr-rendered")
     started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
     inputs = [document, output_format, *settings.components]
-    wire([read.click, started.then], stop, read, generate, inputs, answer, stats)
+    wire([read.click, started.then], stop, clear, read, generate, inputs, answer, stats)
     output_format.change(
         lambda name: gr.update(visible=name == "markdown"),
         output_format,
@@ -90,5 +90,5 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         api_visibility="private",
     )
     answer.change(None, answer, preview, js="text => text", api_visibility="private")
-    clear.add([document, answer, preview, stats])
+    clear.add([document, preview])
     endpoint(ocr, inputs)

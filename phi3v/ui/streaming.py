@@ -21,6 +21,9 @@ STOP_REASONS = {
 }
 
 
+# Decoded images are large, so one request's are prepared at a time.
+PREPARING = threading.Lock()
+
 log = logging.getLogger("phi3v")
 
 # So many requests are prepared and wait at the engine, which tells them their place; others wait in Gradio's queue,
@@ -50,7 +53,8 @@ def answers(
     if loader.engine is None:
         raise gr.Error(loader.state.problem, title="No model", print_exception=False)
     try:
-        stream = ask(loader.engine)
+        with PREPARING:
+            stream = ask(loader.engine)
         text = ""
         try:
             while (piece := stream.read(timeout=POLL_SECONDS)) is not None:
@@ -92,9 +96,25 @@ def stats_line(stats: Stats) -> str:
     return " · ".join(parts)
 
 
+class Turns:
+    """A visitor's questions on one tab, of which the latest counts. `number` and `stop` are the latest's."""
+
+    def __init__(self):
+        self.number = 0
+        self.stop = threading.Event()
+
+    def next(self) -> int:
+        """Stop the question before and begin another; returns its number."""
+        self.stop.set()
+        self.stop = threading.Event()
+        self.number += 1
+        return self.number
+
+
 def wire(
     start: list[Callable],
     stop_button: gr.Button,
+    clear_button: gr.Button,
     ask_button: gr.Button,
     generate: Callable,
     inputs: list,
@@ -110,38 +130,51 @@ def wire(
         start: events that begin an answer.
         generate: generator of (answer, line) over the event that stops it and the values of `inputs`.
     """
-    current = gr.State()  # this visitor's threading.Event
+    turns = gr.State()
+    number = gr.Number(visible=False)  # travels with a question through the queue, where the state would be the latest
+    idle, busy = (
+        [gr.update(visible=True), gr.update(visible=False)],
+        [gr.update(visible=False), gr.update(visible=True)],
+    )
 
-    def begin(earlier: threading.Event | None):
-        if earlier:
-            earlier.set()  # a new question takes the place of the one before it
-        return threading.Event(), "Waiting for a place …", gr.update(visible=False), gr.update(visible=True)
+    def begin(turns: Turns | None):
+        turns = turns or Turns()
+        return turns, turns.next(), "Waiting for a place …", *busy
 
-    def run(stop: threading.Event, *values):
+    def run(turns: Turns, number: int, *values):
+        if turns.number != number:
+            return
         text = line = ""
-        idle, busy = [gr.update(visible=visible) for visible in (True, False)], [gr.skip(), gr.skip()]
+        answering = generate(turns.stop, *values)
         try:
-            for text, line in generate(stop, *values):
-                yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, *busy
+            for text, line in answering:
+                if turns.number != number:
+                    return
+                yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, gr.skip(), gr.skip()
         except gr.Error as error:
             # Raised, it would write "Error" over the answer and leave the buttons as they are.
             gr.Warning(error.message, title=error.title, duration=None)
             line = ""
+        finally:
+            answering.close()
         yield gr.update(value=text, elem_classes=["answer"]), line, *idle
 
-    def stop_now(stop: threading.Event | None):
-        if stop:
-            stop.set()
+    def stop(turns: Turns | None):
+        if turns:
+            turns.stop.set()
 
+    def clear(turns: Turns | None):
+        if turns:
+            turns.next()
+        return gr.update(value="", elem_classes=["answer"]), "", *idle
+
+    outputs = [answer, stats, ask_button, stop_button]
     for event in start:
-        event(begin, current, [current, stats, ask_button, stop_button], **PRIVATE).then(
-            run,
-            [current, *inputs],
-            [answer, stats, ask_button, stop_button],
-            api_visibility="private",
-            **MODEL_EVENT,
+        event(begin, turns, [turns, number, stats, ask_button, stop_button], **PRIVATE).then(
+            run, [turns, number, *inputs], outputs, api_visibility="private", trigger_mode="multiple", **MODEL_EVENT
         )
-    stop_button.click(stop_now, current, **PRIVATE)
+    stop_button.click(stop, turns, **PRIVATE)
+    clear_button.click(clear, turns, outputs, **PRIVATE)
 
 
 def endpoint(function: Callable, inputs: list) -> None:
