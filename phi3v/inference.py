@@ -206,7 +206,9 @@ class Phi3Vision:
         ticket, future = self._worker.submit(job)
         return AnswerStream(streamer, stop, future, lambda: self._worker.ahead_of(ticket))
 
-    def answer(self, question: str, images: Sequence[Image.Image] = (), history: Sequence[dict] = (), **settings):
+    def answer(
+        self, question: str, images: Sequence[Image.Image] = (), history: Sequence[dict] = (), **settings
+    ) -> Answer:
         """The whole answer, as an [`Answer`]; arguments and errors as of `stream`."""
         stream = self.stream(question, images, history, **settings)
         return Answer("".join(stream), stream.stats)

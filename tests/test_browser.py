@@ -14,6 +14,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # A container has no sandbox for Chromium; the rest keeps it from calling home.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a webcam with a test picture
 
 
 @pytest.fixture(scope="session")
@@ -229,6 +230,18 @@ def test_paste(server, visit, hello):
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
     visitor.page.locator("#describe-ask").click()
     visitor.stats("describe", "complete")
+
+
+def test_webcam(server, visit):
+    visitor = visit(server.url)
+    visitor.context.grant_permissions(["camera"])
+    image = visitor.page.locator("#describe-image")
+    image.get_by_label("Capture from camera").click()
+    image.get_by_text(re.compile("click to access webcam", re.I)).click()
+    image.get_by_label(re.compile("capture photo", re.I)).click()
+    expect(image.locator("img").first).to_be_visible()
+    visitor.page.locator("#describe-ask").click()
+    visitor.stats("describe", "complete|cut off")
 
 
 def test_drop(server, visit, hello):
