@@ -135,9 +135,14 @@ def _holds_phi_3_vision(device: str) -> bool:
     return picked.type == "mps" and torch.mps.recommended_max_memory() >= PHI_3_VISION_GIB * 2**30
 
 
+def public_name(model: str) -> str:
+    """A model's name; of a folder only its last part, since the page is public."""
+    return Path(model).name if Path(model).is_dir() else model
+
+
 def explain(model: str, error: Exception) -> str:
     """What went wrong while loading and what to do, in words for a person."""
-    name = type(error).__name__
+    model, name = public_name(model), type(error).__name__
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return f"The memory does not hold {model}. Try --dtype bfloat16, or a machine with more."
     if name == "GatedRepoError" or name == "RepositoryNotFoundError":

@@ -5,7 +5,7 @@ import gradio as gr
 from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import OCR, OCR_EXAMPLES, ocr_question
-from .parts import ask_and_stop, examples, stats_below
+from .parts import PRIVATE, ask_and_stop, examples, stats_below
 from .settings import Settings
 from .streaming import answers, endpoint, wire
 from .upload import ImagePath
@@ -81,14 +81,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
     inputs = [document, output_format, *settings.components]
     wire([read.click, started.then], stop, clear, read, generate, inputs, answer, stats)
-    output_format.change(
-        lambda name: gr.update(visible=name == "markdown"),
-        output_format,
-        rendered,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    output_format.change(lambda name: gr.update(visible=name == "markdown"), output_format, rendered, **PRIVATE)
     answer.change(None, answer, preview, js="text => text", api_visibility="private")
     clear.add([document, preview])
     endpoint(ocr, inputs)

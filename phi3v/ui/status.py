@@ -1,12 +1,12 @@
 """The page's head: what this is, which model runs, and how far its loading is."""
 
 import html
-from pathlib import Path
 
 import gradio as gr
 
 from ..inference import Phi3Vision
-from ..loading import PHI_3_VISION, EngineLoader, LoadState
+from ..loading import PHI_3_VISION, EngineLoader, LoadState, public_name
+from .parts import PRIVATE
 
 TITLE = """
 <h1>Phi-3-Vision</h1>
@@ -36,15 +36,14 @@ def status_line(app: gr.Blocks, loader: EngineLoader) -> None:
         )
 
     outputs = [status, use_preview, timer]
-    private = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    app.load(refresh, outputs=outputs, **private)
-    timer.tick(refresh, outputs=outputs, **private)
-    use_preview.click(loader.use_preview, **private).then(refresh, outputs=outputs, **private)
+    app.load(refresh, outputs=outputs, **PRIVATE)
+    timer.tick(refresh, outputs=outputs, **PRIVATE)
+    use_preview.click(loader.use_preview, **PRIVATE).then(refresh, outputs=outputs, **PRIVATE)
 
 
 def loading_text(state: LoadState) -> str:
     """One line on how far loading is."""
-    name = _short(state.model)
+    name = public_name(state.model)
     if state.stage == "fetching":
         return f"Fetching {name}" + (f" … {state.progress:.0%}" if state.progress is not None else " …")
     return f"Loading {name} …"
@@ -64,15 +63,10 @@ def _render(loader: EngineLoader) -> str:
 
 
 def _facts(engine: Phi3Vision) -> str:
-    name = "Preview model" if engine.is_preview else _short(engine.model_id)
+    name = "Preview model" if engine.is_preview else public_name(engine.model_id)
     dtype = str(engine.dtype).removeprefix("torch.")
     facts = (name, engine.device_name, dtype, engine.attn_implementation)
     return "".join(f"<span>{html.escape(fact)}</span>" for fact in facts)
-
-
-def _short(model: str) -> str:
-    """A model's name; of a folder only its last part, since the page is public."""
-    return Path(model).name if Path(model).is_dir() else model
 
 
 def _card(kind: str, line: str, note: str) -> str:
