@@ -29,6 +29,12 @@ PRESETS = {
 _NAMES = {
     "<image>": "[image|picture|photo|pic|image]",
     "<document>": "[document|page|image|scan|picture|receipt|form]",
+    "<book>": "[book|cover|book cover|novel]",
+    "<chart>": "[chart|graph|diagram|bar chart|figure|plot]",
+    "<sign>": "[sign|board|street sign|notice|signboard|plate]",
+    "<receipt>": "[receipt|bill|slip|ticket|purchase]",
+    "<tell>": "[what is|what's|whats|tell me|give me|show me|find|find me|I need|I want|let me know|please tell me]",
+    "<read>": "[read|transcribe|copy|extract|type out|write down|get]",
 }
 
 

@@ -85,7 +85,9 @@ def _changes(model: PreviewModel, batch, layouts, probed: Tensor) -> Tensor:
         if i:
             labels = torch.cat([_by_cell(batch[f"characters{i}"], layout), _by_cell(batch[f"shapes{i}"], layout)], -1)
             target = (labels != reference).any(-1).float()
+            # Normalised, since the raw states' size would make this loss outweigh all others.
             states = _cells(probed[:, offset : offset + tokens], layout)
+            states = functional.rms_norm(states.float(), states.shape[-1:])
             aux = model.aux.changed
             score = functional.linear(states, aux.weight.to(states.dtype), aux.bias.to(states.dtype)).float()[..., 0]
             weight = target + (1 - target) * 0.1

@@ -44,6 +44,7 @@ class Optimizer:
         device = next(model.parameters()).device
         self.momentum = {shape: torch.zeros(len(v), *shape, device=device) for shape, v in self.slices.items()}
         self.rest = decayed + plain
+        self.usual: Tensor | None = None  # size of the matrices' gradients, averaged over the last steps
         groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
         self.adam = torch.optim.AdamW(groups, lr=adam_rate, betas=(0.9, 0.97), eps=1e-10, fused=device.type == "cuda")
 
@@ -55,8 +56,13 @@ class Optimizer:
             group["lr"] = self.adam_rate * factor
         self.adam.step()
         rate = self.muon_rate * factor
+        gradients = {shape: torch.stack([_part(p.grad, n, i) for p, n, i in v]) for shape, v in self.slices.items()}
+        # Muon takes only the direction of the momentum: one batch with a huge gradient would set it for many steps.
+        size = torch.stack([g.float().norm() for g in gradients.values()]).norm()
+        self.usual = size if self.usual is None else self.usual.lerp(torch.minimum(size, 2 * self.usual), 0.05)
+        calm = (1.5 * self.usual / (size + 1e-12)).clamp(max=1)
         for shape, parts in self.slices.items():
-            g = torch.stack([_part(p.grad, n, i) for p, n, i in parts])
+            g = gradients[shape] * calm
             m = self.momentum[shape]
             m.lerp_(g, 1 - momentum)
             update = orthogonal(g.lerp_(m, momentum)) * (0.2 * max(shape) ** 0.5)

@@ -108,7 +108,7 @@ def rate(progress: float, step: int, warmup: int) -> float:
 def weights(progress: float) -> dict[str, float]:
     """What the losses weigh: looking counts most at first, the answers in the end."""
     fading = 1.0 if progress < 0.25 else max(0.15, 1 - (progress - 0.25) / 0.65 * 0.85)
-    looking = {"characters": 1.0, "cells": 0.5, "shapes": 0.3, "pointing": 0.5, "changed": 0.3}
+    looking = {"characters": 1.0, "cells": 0.5, "shapes": 0.3, "pointing": 0.5, "changed": 0.1}
     return {"answer": 1.0, **{k: v * fading for k, v in looking.items()}}
 
 
