@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 WHITE = (255, 255, 255)
+EXIF_ORIENTATION = 0x0112  # from 5 on, width and height are exchanged
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
 
 
@@ -56,6 +57,23 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return _flatten(ImageOps.exif_transpose(image))
         except Exception as error:
             raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
+
+
+def image_sizes(paths: Sequence[str | Path]) -> list[tuple[int, int]]:
+    """Width and height in pixels of image files as a person would see them, without decoding them.
+
+    Raises:
+        ValueError: a file is not an image that can be read.
+    """
+    sizes = []
+    for path in paths:
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
+                sizes.append((image.height, image.width) if turned else image.size)
+        except Exception as error:
+            raise ValueError(_unreadable(path)) from error
+    return sizes
 
 
 def _flatten(image: Image.Image) -> Image.Image:

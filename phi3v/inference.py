@@ -125,10 +125,10 @@ class Phi3Vision:
         """Whether no request is running or waiting."""
         return self._worker.idle
 
-    def image_tokens(self, images: Sequence[Image.Image], num_crops: int | None = None) -> list[int]:
-        """Prompt positions that each image would take, without preparing it."""
+    def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int | None = None) -> list[int]:
+        """Prompt positions that images of these sizes (width, height in pixels) would take."""
         count = self.processor.image_processor.num_image_tokens
-        return [count(image.width, image.height, num_crops or self.num_crops) for image in images]
+        return [count(*size, num_crops or self.num_crops) for size in sizes]
 
     def stream(
         self,
@@ -219,7 +219,9 @@ class Phi3Vision:
         content = [{"type": "image", "image": image} for image in images]
         content.append({"type": "text", "text": question.strip()})
         messages = [*history, {"role": "user", "content": content}]
-        self._check_length(sum(self.image_tokens(images, num_crops)))  # before the images are prepared
+        self._check_length(
+            sum(self.image_tokens([image.size for image in images], num_crops))
+        )  # before the images are prepared
         guarded, all_images = [], []
         for message in messages:
             if message["role"] not in ("user", "assistant"):

@@ -55,6 +55,7 @@ DEFAULT_QUESTION = "What is shown in this image?"
 DEFAULT_COMPARISON = COMPARE[0].prompt
 MAX_QUESTION_CHARACTERS = 4000
 MIN_IMAGES, MAX_IMAGES = 2, 8
+CROPS_OF_A_SET = 4  # what the model card advises for several images; 16 for one
 
 
 def describe_question(image, question: str) -> str:

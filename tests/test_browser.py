@@ -46,6 +46,7 @@ class Visit:
         )
         self.page.goto(url)
         expect(self.page.locator("#describe-ask")).to_be_visible()
+        expect(self.page.locator("#describe-examples img").first).to_be_visible()  # the last that appears
 
     def upload(self, selector, *paths):
         self.page.locator(f"{selector} input[type=file]").first.set_input_files([str(path) for path in paths])
@@ -53,6 +54,12 @@ class Visit:
 
     def open_tab(self, name):
         self.page.get_by_role("tab", name=name).click()
+
+    def max_new_tokens(self, number):
+        field = self.page.get_by_label("number input for Max new tokens")
+        if not field.is_visible():
+            self.page.locator("#settings button").first.click()
+        field.fill(str(number))
 
     def stats(self, tab, words, timeout=20_000):
         expect(self.page.locator(f"#{tab}-stats")).to_contain_text(re.compile(words), timeout=timeout)
@@ -143,11 +150,22 @@ def test_compare(server, visit):
     expect(visitor.page.locator("#compare-answer")).to_contain_text("first", ignore_case=True)
 
 
+def test_compare_shows_what_the_images_cost(server, visit, hello):
+    visitor = visit(server.url)
+    cost = visitor.page.locator("#compare-cost")
+    visitor.open_tab("Compare")
+    visitor.upload("#compare-images", EXAMPLES / "compare_1a.png", EXAMPLES / "compare_1b.png")
+    expect(cost).to_contain_text(re.compile(r"\d+, \d+ image tokens: [\d,]+ of the context's 4,096"))
+    expect(cost).not_to_contain_text("too much")
+    visitor.page.locator("#compare-clear").click()
+    visitor.upload("#compare-images", *[hello] * 7)
+    expect(cost).to_contain_text("That is too much")
+
+
 def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     visitor = visit(endless_server.url)
     page = visitor.page
-    page.get_by_text("Settings", exact=True).first.click()
-    page.get_by_label("number input for Max new tokens").fill("4000")
+    visitor.max_new_tokens(4000)
     visitor.upload("#describe-image", hello)
     page.locator("#describe-ask").click()
     visitor.stats("describe", "tok/s")
@@ -158,7 +176,7 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     page.wait_for_timeout(1000)
     assert page.locator("#describe-answer").inner_text() == before != ""
     # The model is free: the next answer comes at once.
-    page.get_by_label("number input for Max new tokens").fill("3")
+    visitor.max_new_tokens(3)
     page.locator("#describe-ask").click()
     visitor.stats("describe", "3 new.*cut off", timeout=5000)
 
@@ -166,12 +184,11 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
 def test_a_new_question_takes_the_place_of_the_one_before(endless_server, visit, hello):
     visitor = visit(endless_server.url)
     page = visitor.page
-    page.get_by_text("Settings", exact=True).first.click()
-    page.get_by_label("number input for Max new tokens").fill("4000")
+    visitor.max_new_tokens(4000)
     visitor.upload("#describe-image", hello)
     page.locator("#describe-ask").click()
     visitor.stats("describe", "tok/s")
-    page.get_by_label("number input for Max new tokens").fill("5")
+    visitor.max_new_tokens(5)
     page.locator("#describe-question textarea").press("Shift+Enter")
     visitor.stats("describe", "5 new.*cut off")
     expect(page.locator("#describe-ask")).to_be_visible()
@@ -238,6 +255,7 @@ def test_webcam(server, visit):
     image = visitor.page.locator("#describe-image")
     image.get_by_label("Capture from camera").click()
     image.get_by_text(re.compile("click to access webcam", re.I)).click()
+    visitor.page.wait_for_function("document.querySelector('#describe-image video')?.videoWidth > 0")
     image.get_by_label(re.compile("capture photo", re.I)).click()
     expect(image.locator("img").first).to_be_visible()
     visitor.page.locator("#describe-ask").click()

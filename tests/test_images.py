@@ -8,7 +8,7 @@ import pytest
 from conftest import REFERENCE
 from PIL import Image
 
-from phi3v.images import MAX_PIXELS, open_image, open_images
+from phi3v.images import MAX_PIXELS, image_sizes, open_image, open_images
 
 
 def saved(tmp_path, image, name, **settings):
@@ -102,6 +102,14 @@ def test_truncated_photo(tmp_path):
     path.write_bytes((REFERENCE / "public/images/exif6_400x250.jpg").read_bytes()[:4000])
     with pytest.raises(ValueError, match="damaged"):
         open_image(path)
+
+
+def test_sizes_without_decoding(tmp_path):
+    upright = REFERENCE / "public/images/exif6_400x250.jpg"
+    assert image_sizes([upright]) == [open_image(upright).size]
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ValueError, match="not an image"):
+        image_sizes([tmp_path / "text.png"])
 
 
 def test_several_images_share_the_limit(tmp_path):

@@ -113,7 +113,7 @@ def test_any_tokens_can_be_streamed(engine_name, request):
 
 def test_statistics(endless, page):
     stats = endless.answer("What?", images=[page, page], max_new_tokens=7).stats
-    assert stats.image_tokens == 2 * 313 == sum(endless.image_tokens([page, page]))
+    assert stats.image_tokens == 2 * 313 == sum(endless.image_tokens([page.size] * 2))
     assert stats.prompt_tokens > stats.image_tokens
     assert stats.new_tokens == 7
     assert stats.stop_reason == "length"
@@ -234,7 +234,7 @@ def test_earlier_turns_with_their_images(preview, page):
     content = [{"type": "image", "image": other}, {"type": "text", "text": "What does the sign say?"}]
     history = [{"role": "user", "content": content}, {"role": "assistant", "content": "It says something."}]
     stream = preview.stream("What does the text say?", images=[page], history=history)
-    assert stream.stats.image_tokens == sum(preview.image_tokens([other, page]))
+    assert stream.stats.image_tokens == sum(preview.image_tokens([other.size, page.size]))
     assert list(stream)
     with pytest.raises(ValueError, match="role"):
         preview.stream("And?", history=[{"role": "<|end|>", "content": "x"}])

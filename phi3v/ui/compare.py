@@ -2,17 +2,19 @@
 
 import gradio as gr
 
-from ..images import open_images
+from ..images import image_sizes, open_images
+from ..inference import Phi3Vision
 from ..loading import EngineLoader
 from ..tasks import (
     COMPARE,
     COMPARE_EXAMPLES,
+    CROPS_OF_A_SET,
     DEFAULT_COMPARISON,
     MAX_IMAGES,
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
-from .parts import answer_panel, ask_and_stop, examples, preset_chips
+from .parts import PRIVATE, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
 from .upload import FilePaths, GalleryPaths
@@ -24,7 +26,9 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, images, question, *values):
         def ask(engine):
             prompt = compare_question(images, question)
-            return engine.stream(prompt, open_images(images), **settings.as_arguments(*values))
+            arguments = settings.as_arguments(*values)
+            arguments["num_crops"] = crops_of_a_set(engine, arguments["num_crops"])
+            return engine.stream(prompt, open_images(images), **arguments)
 
         yield from answers(loader, ask, stop)
 
@@ -32,7 +36,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         yield from generate(stop, [path for path, _ in gallery or []], *others)
 
     def compare(
-        images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=None, num_crops=0
+        images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
     ):
         """Answer a question about several images, in their order. Yields the answer so far, as plain text.
 
@@ -43,8 +47,8 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             temperature: 0 takes the likeliest token each time, up to 2.
             top_p: share of the likeliest tokens to choose from, with a temperature above 0.
             repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; by default another each time.
-            num_crops: detail of each image, 1 to 16; 0 as the model was trained.
+            seed: the same seed gives the same answer; -1 another each time.
+            num_crops: detail of each image, 1 to 16; 0 as the model card advises for several images, at most 4.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
         for text, _ in generate(None, images, question, *values):
@@ -63,6 +67,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 object_fit="contain",
                 elem_id="compare-images",
             )
+            cost = gr.Markdown(elem_classes=["stats"], elem_id="compare-cost")
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_COMPARISON,
@@ -74,6 +79,8 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             ask_button, stop, clear = ask_and_stop("Compare", "compare")
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
+    for change in (gallery.change, settings.num_crops.change):
+        change(lambda *values: cost_line(loader.engine, *values), [gallery, settings.num_crops], cost, **PRIVATE)
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     wire(
         [ask_button.click, question.submit, started.then],
@@ -89,3 +96,25 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     # For the API a plain list of files, instead of the gallery's pairs with captions.
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])
+
+
+def crops_of_a_set(engine: Phi3Vision, num_crops: int | None) -> int:
+    """Crops an image of a set takes at most: as asked for, or as the model card advises."""
+    return num_crops or min(engine.num_crops, CROPS_OF_A_SET)
+
+
+def cost_line(engine: Phi3Vision | None, gallery: list | None, num_crops: int) -> str:
+    """What the images take of the model's context, with a warning where they are too many."""
+    if engine is None or not gallery:
+        return ""
+    try:
+        tokens = engine.image_tokens(
+            image_sizes([path for path, _ in gallery]), crops_of_a_set(engine, int(num_crops) or None)
+        )
+    except ValueError as error:
+        return str(error)
+    each = ", ".join(f"{count:,}" for count in tokens)
+    line = f"{each} image tokens: {sum(tokens):,} of the context's {engine.context_length:,}."
+    if sum(tokens) >= engine.context_length:
+        line += " **That is too much**: remove images, or lower *Image crops* in the settings."
+    return line

@@ -22,7 +22,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         yield from answers(loader, ask, stop)
 
     def describe(
-        image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=None, num_crops=0
+        image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
     ):
         """Answer a question about an image. Yields the answer so far, as plain text.
 
@@ -33,7 +33,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             temperature: 0 takes the likeliest token each time, up to 2.
             top_p: share of the likeliest tokens to choose from, with a temperature above 0.
             repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; by default another each time.
+            seed: the same seed gives the same answer; -1 another each time.
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)

@@ -17,6 +17,11 @@ class Settings:
     max_time: int
     most_new_tokens: int
 
+    @property
+    def num_crops(self) -> gr.Slider:
+        """The crops' slider."""
+        return self.components[-1]
+
     def render(self) -> None:
         """Place the panel on the page."""
         self.panel.render()
@@ -34,7 +39,7 @@ class Settings:
                 "temperature": float(temperature),
                 "top_p": float(top_p),
                 "repetition_penalty": float(repetition_penalty),
-                "seed": None if seed is None else int(seed),
+                "seed": None if seed == -1 else int(seed),
                 "num_crops": int(num_crops) or None,
                 "max_time": self.max_time,
             }
@@ -75,7 +80,12 @@ def settings_panel(options: Options) -> Settings:
                 *BOUNDS["repetition_penalty"], value=1, step=0.05, label="Repetition penalty", info="1: none"
             )
             seed = gr.Number(
-                None, precision=0, label="Seed", info="The same seed gives the same answer; empty: another each time"
+                -1,
+                precision=0,
+                minimum=-1,
+                maximum=BOUNDS["seed"][1],
+                label="Seed",
+                info="The same seed gives the same answer; -1: another each time",
             )
     components = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
     return Settings(panel, components, options.max_time, options.max_new_tokens)
