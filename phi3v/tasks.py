@@ -37,15 +37,18 @@ COMPARE = (
     Preset("In common", "What do these images have in common?"),
 )
 
+# The bundled checkpoint is an early one: it knows the instruction in these words, without the second sentence.
+PREVIEW_WORDS = {OCR["text"].prompt: "Read all the text in this image."}
+
 DESCRIBE_EXAMPLES = [
-    [str(EXAMPLES / "revenue_chart.png"), "Explain this chart."],
-    [str(EXAMPLES / "shapes.png"), "List the objects in this image with their counts."],
+    [str(EXAMPLES / "shapes.png"), "Describe this image in detail."],
     [str(EXAMPLES / "street_sign.png"), "What does the sign say?"],
+    [str(EXAMPLES / "revenue_chart.png"), "Explain this chart."],
 ]
 OCR_EXAMPLES = [
     [str(EXAMPLES / "book_cover.png"), "title and author"],
     [str(EXAMPLES / "receipt.png"), "text"],
-    [str(EXAMPLES / "table.png"), "markdown"],
+    [str(EXAMPLES / "table.png"), "text"],
 ]
 COMPARE_EXAMPLES = [
     [[str(EXAMPLES / f"compare_{number}{letter}.png") for letter in "ab"], COMPARE[0].prompt] for number in (1, 2, 3)

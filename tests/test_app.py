@@ -55,6 +55,26 @@ def test_ocr_is_text_without_commentary(client, hello):
     assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
 
 
+def test_ocr_of_a_page_reads_all_of_it(client):
+    text = client.predict(handle_file(EXAMPLES / "receipt.png"), api_name="/ocr")
+    for words in ("CORNER BAKERY", "2026-03-14", "Bread $3.20", "$14.25"):
+        assert words in text
+
+
+def test_title_and_author(client):
+    answer = client.predict(handle_file(EXAMPLES / "book_cover.png"), "title and author", api_name="/ocr")
+    assert "ALONE" in answer
+    assert "Morgan Maxwell" in answer
+
+
+def test_describes_what_is_in_the_picture(client):
+    answer = client.predict(
+        handle_file(EXAMPLES / "shapes.png"), "Describe this image in detail.", api_name="/describe"
+    )
+    for words in ("red circle", "yellow star", "green triangle", "blue square"):
+        assert words in answer
+
+
 def test_compare_names_both_images(client):
     pair = [handle_file(EXAMPLES / f"compare_1{letter}.png") for letter in "ab"]
     answer = client.predict(pair, api_name="/compare").lower()

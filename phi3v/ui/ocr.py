@@ -4,7 +4,7 @@ import gradio as gr
 
 from ..images import open_images
 from ..loading import EngineLoader
-from ..tasks import OCR, OCR_EXAMPLES, ocr_question
+from ..tasks import OCR, OCR_EXAMPLES, PREVIEW_WORDS, ocr_question
 from .parts import PRIVATE, ask_and_stop, examples, stats_below
 from .settings import Settings
 from .streaming import answers, endpoint, wire
@@ -17,6 +17,8 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, document, output_format, *values):
         def ask(engine):
             prompt = ocr_question(document, output_format)
+            if engine.is_preview:
+                prompt = PREVIEW_WORDS.get(prompt, prompt)
             return engine.stream(prompt, open_images([document]), **settings.as_arguments(*values))
 
         yield from answers(loader, ask, stop)
