@@ -278,6 +278,19 @@ def test_drop(server, visit, hello):
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
 
 
+def test_settings_are_kept(server, visit):
+    visitor = visit(server.url)
+    visitor.max_new_tokens(77)
+    visitor.page.get_by_label("number input for Max new tokens").press("Tab")
+    visitor.page.wait_for_function("localStorage.getItem('phi3v-settings')")
+    visitor.page.wait_for_timeout(500)
+    visitor.page.reload()
+    expect(visitor.page.locator("#describe-examples img").first).to_be_visible()
+    visitor.page.locator("#settings button").first.click()
+    expect(visitor.page.get_by_label("number input for Max new tokens")).to_have_value("77")
+    assert visitor.problems == []
+
+
 def test_two_visitors_do_not_see_each_other(server, visit, hello):
     first, second = visit(server.url), visit(server.url)
     first.upload("#describe-image", hello)

@@ -26,6 +26,6 @@ def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
                 ocr.build(loader, settings)
             with gr.Tab("Compare", id="compare"):
                 compare.build(loader, settings)
-        settings.render()
+        settings.render(app)
     app.queue(max_size=options.max_queue)
     return app

@@ -6,6 +6,11 @@ import gradio as gr
 
 from ..inference import BOUNDS
 from ..options import Options
+from .parts import PRIVATE
+
+# Gradio encrypts what it keeps in the browser, by default with a secret of its own at every start: settings are none,
+# and shall outlive a restart.
+STORAGE_SECRET = "phi3v"
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,29 @@ class Settings:
         """The crops' slider."""
         return self.components[-1]
 
-    def render(self) -> None:
-        """Place the panel on the page."""
+    def render(self, app: gr.Blocks) -> None:
+        """Place the panel on the page, with the values that this browser had the last time."""
         self.panel.render()
+        kept = gr.BrowserState([], storage_key="phi3v-settings", secret=STORAGE_SECRET)
+        components = list(self.components)
+        app.load(self._restore, kept, components, **PRIVATE)
+        gr.on(
+            [component.change for component in components],
+            lambda *values: list(values),
+            components,
+            kept,
+            trigger_mode="always_last",
+            **PRIVATE,
+        )
+
+    def _restore(self, values: list | None) -> list:
+        """What was kept, as far as it fits: it comes from the browser, perhaps from another version of the app."""
+        if not values or len(values) != len(self.components):
+            return [gr.skip()] * len(self.components)
+        return [
+            value if isinstance(value, int | float) and component.minimum <= value <= component.maximum else gr.skip()
+            for component, value in zip(self.components, values, strict=True)
+        ]
 
     def as_arguments(self, max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops) -> dict:
         """Keyword arguments of `Phi3Vision.stream`.
