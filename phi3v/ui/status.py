@@ -15,8 +15,8 @@ TITLE = """
 
 PREVIEW_NOTE = (
     "<strong>This is the preview model</strong>, not Microsoft's Phi-3-Vision: a small checkpoint of the same "
-    "architecture, trained by this project on drawings of text, charts and shapes. It reads, but it does not know "
-    f"photos. For the real one, start the app with <code>--model {PHI_3_VISION}</code>."
+    "architecture, trained by this project on drawings of text and shapes. It reads, but it does not know photos, and "
+    f"compares badly. For the real one, start the app with <code>--model {PHI_3_VISION}</code>."
 )
 
 
