@@ -4,11 +4,13 @@ import base64
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from conftest import EXAMPLES
 from playwright.sync_api import expect, sync_playwright
-from servers import Server
+from servers import ROOT, Server
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # A container has no sandbox for Chromium; the rest keeps it from calling home.
@@ -276,6 +278,19 @@ def test_drop(server, visit, hello):
     target = visitor.page.locator("#describe-image button").filter(has_text="Drop").first
     target.dispatch_event("drop", {"dataTransfer": transfer})
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
+
+
+def test_the_code_that_is_shown_runs(server, visit, tmp_path):
+    visitor = visit(server.url)
+    visitor.page.locator("#describe-question textarea").fill("What does the sign say?")
+    visitor.page.locator("#describe-code button").first.click()
+    code = visitor.page.locator("#describe-code .cm-content")
+    expect(code).to_contain_text("What does the sign say?")
+    shutil.copy(EXAMPLES / "street_sign.png", tmp_path / "image.png")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code.inner_text()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert "Maple" in done.stdout, done.stderr
 
 
 def test_settings_are_kept(server, visit):

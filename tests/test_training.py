@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import batches, checkpoint, instructions, losses, sampler, tokenizer
+from training import batches, canvas, checkpoint, fonts, instructions, losses, sampler, tokenizer
+from training.adopt import adopt
 from training.export import difference
 from training.model import PreviewModel, Shape
 from training.optimizer import Optimizer
@@ -51,6 +52,31 @@ def test_copied_characters_are_where_their_labels_say():
             checked += 1
             assert ord(text[0]) - 32 in patches or patches.all(-1).any()  # a patch labels three characters at most
     assert checked > 20
+
+
+def test_widths_belong_to_the_face_and_size_that_is_drawn():
+    for size in range(8, 60):
+        font = fonts.load(fonts.choose(random.Random(size)), size)
+        assert canvas._advances(font, "Wil")[-1] == pytest.approx(sum(map(font.getlength, "Wil")))
+        fonts.load.cache_clear()  # the next face may well take this one's place in memory
+
+
+def test_copied_text_can_be_spelt_letter_by_letter():
+    arrays, notes = batches.fill(order(kind="lines", letters=1.0))
+    for ids, source, start, answer in zip(arrays["ids"], arrays["source"], arrays["start"], notes.answers, strict=True):
+        ids = ids[start:][ids[start:] != tokenizer.PAD]
+        assert tokenizer.load().decode(ids[:-1].tolist()) == answer
+        copied = [tokenizer.load().decode([int(i)]) for i, s in zip(ids, source[start:], strict=False) if s >= 0]
+        assert all(len(text) == 1 for text in copied)
+
+
+def test_pages_do_not_outweigh_signs():
+    page, sign = torch.ones(1, 24, 24, 3), torch.zeros(1, 24, 24, 3)
+    sign[0, 0, :4, 0] = 1
+    labels = torch.cat([page, sign])
+    assert losses._emphasis([labels], 0.0)[0].tolist() == [1, 1]
+    (counts, weights) = (labels > 0).flatten(1).sum(1), losses._emphasis([labels], 1.0)[0]
+    assert (counts * weights).tolist() == pytest.approx([counts.sum() / 2] * 2)
 
 
 def test_comparisons_describe_first_and_then_conclude():
@@ -95,6 +121,13 @@ def test_training_learns_and_the_export_answers(tmp_path):
     assert state["step"] == 12
     checkpoint.export(loaded, tmp_path / "model")
     assert difference(tmp_path / "model") < 1e-3
+    again = adopt(tmp_path / "model").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in loaded.state_dict().items() if not k.startswith("aux."))
+    (tmp_path / "model" / "tokenizer.json").write_text('{"model": {"vocab": {"H": 7, "a": 9}}}')
+    head, vocabulary = adopt(tmp_path / "model").lm_head.weight, tokenizer.load().get_vocab()
+    assert torch.equal(head[vocabulary["Ha"] if "Ha" in vocabulary else vocabulary["H"]], again["lm_head.weight"][7])
+    assert torch.equal(head[vocabulary["a"]], again["lm_head.weight"][9])
+    checkpoint.export(loaded, tmp_path / "model")
     native = Phi3VForCausalLM.from_pretrained(tmp_path / "model")
     processor = Phi3VProcessor.from_pretrained(tmp_path / "model")
     picture = sampler.draw(random.Random(1), ((2, 1),), 4, 0.0)

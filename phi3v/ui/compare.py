@@ -14,6 +14,7 @@ from ..tasks import (
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
+from .code import code_panel
 from .parts import PRIVATE, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
@@ -28,7 +29,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             prompt = compare_question(images, question)
             arguments = settings.as_arguments(*values)
             arguments["num_crops"] = crops_of_a_set(engine, arguments["num_crops"])
-            return engine.stream(prompt, open_images(images), **arguments)
+            return engine.stream(prompt, open_images(images), max_time=settings.max_time, **arguments)
 
         yield from answers(loader, ask, stop)
 
@@ -79,6 +80,14 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             ask_button, stop, clear = ask_and_stop("Compare", "compare")
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
+
+    def asked(gallery, question, *values):
+        files = gallery or ["image_1.png", "image_2.png"]
+        arguments = settings.as_arguments(*values)
+        if loader.engine:
+            arguments["num_crops"] = crops_of_a_set(loader.engine, arguments["num_crops"])
+        return compare_question(files, question), len(files), arguments
+
     for change in (gallery.change, settings.num_crops.change):
         change(lambda *values: cost_line(loader.engine, *values), [gallery, settings.num_crops], cost, **PRIVATE)
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
@@ -93,6 +102,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         stats,
     )
     clear.add([gallery, question])
+    code_panel(loader, asked, [gallery, question, *settings.components], "compare")
     # For the API a plain list of files, instead of the gallery's pairs with captions.
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])

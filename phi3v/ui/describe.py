@@ -5,6 +5,7 @@ import gradio as gr
 from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
+from .code import code_panel
 from .parts import answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import answers, endpoint, wire
@@ -17,7 +18,9 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     def generate(stop, image, question, *values):
         def ask(engine):
             prompt = describe_question(image, question)
-            return engine.stream(prompt, open_images([image]), **settings.as_arguments(*values))
+            return engine.stream(
+                prompt, open_images([image]), max_time=settings.max_time, **settings.as_arguments(*values)
+            )
 
         yield from answers(loader, ask, stop)
 
@@ -61,8 +64,13 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             ask_button, stop, clear = ask_and_stop("Ask", "describe")
         with gr.Column(scale=6):
             answer, stats = answer_panel("describe")
+
+    def asked(image, question, *values):
+        return describe_question(image or "image.png", question), 1, settings.as_arguments(*values)
+
     started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
     wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
     clear.add([image, question])
+    code_panel(loader, asked, inputs, "describe")
     endpoint(describe, inputs)

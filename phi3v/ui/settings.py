@@ -15,12 +15,12 @@ STORAGE_SECRET = "phi3v"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings' components, in the order that `as_arguments` takes their values."""
+    """The settings' components, in the order that `as_arguments` takes their values, and the app's own limits."""
 
     panel: gr.Accordion
     components: tuple[gr.components.Component, ...]
-    max_time: int
     most_new_tokens: int
+    max_time: int
 
     @property
     def num_crops(self) -> gr.Slider:
@@ -66,7 +66,6 @@ class Settings:
                 "repetition_penalty": float(repetition_penalty),
                 "seed": None if seed == -1 else int(seed),
                 "num_crops": int(num_crops) or None,
-                "max_time": self.max_time,
             }
         except (TypeError, OverflowError) as error:
             raise ValueError(f"A setting is not a number: {error}.") from error
@@ -113,4 +112,4 @@ def settings_panel(options: Options) -> Settings:
                 info="The same seed gives the same answer; -1: another each time",
             )
     components = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-    return Settings(panel, components, options.max_time, options.max_new_tokens)
+    return Settings(panel, components, options.max_new_tokens, options.max_time)

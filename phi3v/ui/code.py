@@ -1,0 +1,57 @@
+"""Show the code: the few lines of Python that ask the same."""
+
+import inspect
+
+import gradio as gr
+
+from ..inference import PREVIEW_MODEL, Phi3Vision
+from ..loading import EngineLoader, public_name
+from .parts import PRIVATE
+
+DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Phi3Vision.stream).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+def snippet(model: str, question: str, images: int, arguments: dict) -> str:
+    """Python that puts this question to this model, with the settings that differ from the defaults.
+
+    Args:
+        model: a name or a folder, of which only the last part is shown; the bundled model is the default, not named.
+        images: how many files to name.
+        arguments: keyword arguments of `Phi3Vision.stream`.
+    """
+    files = ["image.png"] if images == 1 else [f"image_{number}.png" for number in range(1, images + 1)]
+    opened = ", ".join(f'Image.open("{file}")' for file in files)
+    settings = [f", {name}={value!r}" for name, value in arguments.items() if value != DEFAULTS[name]]
+    named = "" if model == str(PREVIEW_MODEL) else repr(public_name(model))
+    return (
+        "from PIL import Image\n"
+        "from phi3v import Phi3Vision\n"
+        "\n"
+        f"engine = Phi3Vision.from_pretrained({named})\n"
+        f"images = [{opened}]\n"
+        f"for text in engine.stream({question!r}, images{''.join(settings)}):\n"
+        '    print(text, end="", flush=True)\n'
+    )
+
+
+def code_panel(loader: EngineLoader, asked, inputs: list, tab: str) -> None:
+    """An accordion with the code for what the tab would ask now.
+
+    Args:
+        asked: (question, number of images, keyword arguments of `Phi3Vision.stream`) from the values of `inputs`.
+    """
+    with gr.Accordion("Show the code", open=False, elem_id=f"{tab}-code") as panel:
+        code = gr.Code(language="python", interactive=False, show_label=False, wrap_lines=True)
+
+    def show(*values):
+        try:
+            return snippet(loader.state.model, *asked(*values))
+        except ValueError as error:
+            return f"# {error}\n"
+
+    panel.expand(show, inputs, code, **PRIVATE)
+    gr.on([component.change for component in inputs], show, inputs, code, trigger_mode="always_last", **PRIVATE)
