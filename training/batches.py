@@ -28,6 +28,7 @@ class Order:
     seed: int
     kind: str | None = None
     held_out: bool = False
+    letters: float = 0.0  # share of the answers that spell what they copy letter by letter
 
 
 @dataclass
@@ -75,7 +76,9 @@ def size(order: Order) -> int:
     return sum(-(-int(np.prod(s)) * np.dtype(k).itemsize // 64) * 64 for _, k, s in shapes(order))
 
 
-def order_for(index: int, progress: float, seed: int, rank: int, scale: float, only: tuple[str, ...] = ()) -> Order:
+def order_for(
+    index: int, progress: float, seed: int, rank: int, scale: float, only: tuple[str, ...] = (), letters: float = 0.0
+) -> Order:
     """The ``index``-th batch of training. Its bucket is the same in every rank, so that no GPU waits for another."""
     rng = random.Random(f"{seed}-{index}")
     weights = sampler.bucket_weights(progress)
@@ -85,7 +88,9 @@ def order_for(index: int, progress: float, seed: int, rank: int, scale: float, o
     layouts = rng.choices([v for v, _ in bucket.layouts], [w for _, w in bucket.layouts])[0]
     batch = max(1, round(bucket.batch * scale))
     own = random.Random(f"{seed}-{index}-{rank}").getrandbits(48)
-    return Order(index, name, layouts, bucket.num_crops, batch, bucket.questions, bucket.room, progress, own)
+    return Order(
+        index, name, layouts, bucket.num_crops, batch, bucket.questions, bucket.room, progress, own, letters=letters
+    )
 
 
 def fill(order: Order, buffer: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], Notes]:
@@ -126,6 +131,10 @@ def fill(order: Order, buffer: np.ndarray | None = None) -> tuple[dict[str, np.n
 
 def _encode(rng: random.Random, answer, instruction: str, order: Order):
     question = tokenizer.encode_question(instruction)
+    if rng.random() < order.letters:
+        ids, weights, sources = tokenizer.encode_answer(answer, letters=True)
+        if len(question) + len(ids) <= order.room:
+            return question + ids, len(question), weights, sources
     dropout = DROPOUT if not order.held_out and rng.random() < 0.08 else 0.0
     ids, weights, sources = tokenizer.encode_answer(answer, dropout)
     return question + ids, len(question), weights, sources

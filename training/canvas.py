@@ -227,18 +227,13 @@ class Canvas:
         return characters, np.asarray(shapes)
 
 
-_widths: dict[tuple[int, str], float] = {}
-
-
 def _advances(font: ImageFont.FreeTypeFont, text: str) -> list[float]:
     """Where each character begins, and the text's end, in image pixels."""
-    if len(_widths) > 200_000:
-        _widths.clear()
+    widths = fonts.widths(font.path, font.size)
     out, x = [0.0], 0.0
     for ch in text:
-        key = (id(font), ch)
-        if key not in _widths:
-            _widths[key] = font.getlength(ch)
-        x += _widths[key]
+        if ch not in widths:
+            widths[ch] = font.getlength(ch)
+        x += widths[ch]
         out.append(x)
     return out

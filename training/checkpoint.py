@@ -131,11 +131,11 @@ def read(folder: Path) -> dict[str, Tensor]:
     return {k: v.float() for k, v in weights.items() if not k.startswith(unused)}
 
 
-def shape_of(folder: Path) -> Shape:
-    """The sizes of an exported model."""
+def shape_of(folder: Path, vocabulary: int | None = None) -> Shape:
+    """The sizes of an exported model, with another vocabulary's if one is given."""
     c = json.loads((folder / "config.json").read_text())
     v = c["img_processor"]["vision_config"]
     return Shape(
         v["hidden_size"], v["intermediate_size"], v["num_hidden_layers"] - 1, c["hidden_size"], c["intermediate_size"],
-        c["num_hidden_layers"], c["vocab_size"],
+        c["num_hidden_layers"], vocabulary or c["vocab_size"],
     )  # fmt: skip

@@ -6,7 +6,7 @@ few signs), so that a training machine needs none of the packages installed.
 
 import argparse
 import random
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
@@ -93,12 +93,18 @@ def choose(rng: random.Random, classes: str = "", upper: bool = False, held_out:
     return str(rng.choice(table[name]))
 
 
-@lru_cache(maxsize=600)
+@lru_cache(maxsize=3000)
 def load(path: str, px: int) -> ImageFont.FreeTypeFont:
     """A face at a pixel size (basic layout: advances add up, so every glyph's place is known)."""
     if path == ".":
         return ImageFont.load_default(px)
     return ImageFont.truetype(path, px, layout_engine=ImageFont.Layout.BASIC)
+
+
+@cache
+def widths(path: object, px: float) -> dict[str, float]:
+    """The known widths of a face's characters at a size. (Faces come and go in memory, so their `id` would not do.)"""
+    return {}
 
 
 def collect(folder: Path) -> int:

@@ -11,6 +11,7 @@ from .model import PreviewModel, piece
 
 POINTERS = ((1, 0), (3, 0))  # decoder layer and head that are pulled to what is copied next
 PROBE = 2  # decoder layer after which the second image's changed places must be known
+BALANCE = 0.5  # 0: every character counts the same; 1: every picture and every answer does, however short
 
 
 def see(model: PreviewModel, batch: dict[str, Tensor], layouts: tuple[Layout, ...], noisy: bool):
@@ -57,22 +58,35 @@ def _cells(tokens: Tensor, layout: Layout) -> Tensor:
     return tokens[:, : rows * (columns + 1)].reshape(len(tokens), rows, columns + 1, -1)[:, :, :-1]
 
 
-def _looking(model: PreviewModel, batch, layouts, features, visual) -> dict[str, Tensor]:
+def _emphasis(labels: list[Tensor], balance: float) -> list[Tensor]:
+    """What each image's labels weigh: more where there are few, so that a page doesn't outweigh many signs."""
+    counts = torch.stack([(x > 0).flatten(1).sum(1) for x in labels]).float()
+    weight = counts.clamp(min=1) ** -balance
+    return list(weight * (counts.sum() / (counts * weight).sum().clamp(min=1e-6)))
+
+
+def _looking(model: PreviewModel, batch, layouts, features, visual, balance: float) -> dict[str, Tensor]:
     """Which characters and shapes are where: from the image tower, and from the visual tokens."""
     aux, out = model.aux, {}
+
+    def spread(name: str, parts: int) -> Tensor:
+        emphasis = _emphasis([batch[f"{name}{i}"] for i in range(len(layouts))], balance)
+        return torch.cat([e.repeat_interleave(w * h * parts) for e, (w, h) in zip(emphasis, layouts, strict=True)])
+
     own = [f[:, -w * h :].reshape(-1, f.shape[-1]) for f, (w, h) in zip(features, layouts, strict=True)]
     characters = torch.cat([_by_patch(batch[f"characters{i}"], v) for i, v in enumerate(layouts)])
     shapes = torch.cat([_by_patch(batch[f"shapes{i}"], v) for i, v in enumerate(layouts)])
     own = torch.cat(own)
     out["characters"], out["characters right"] = piece(
-        "classify", own, aux.characters.weight, aux.characters.bias, characters, 0.05
+        "classify", own, aux.characters.weight, aux.characters.bias, characters, spread("characters", PATCHES**2), 0.05
     )
-    out["shapes"], out["shapes right"] = piece("classify", own, aux.shapes.weight, aux.shapes.bias, shapes, 0.3)
+    out["shapes"], out["shapes right"] = piece(
+        "classify", own, aux.shapes.weight, aux.shapes.bias, shapes, spread("shapes", PATCHES**2), 0.1
+    )
     cells = torch.cat([_cells(t, v).flatten(0, 2) for t, v in zip(visual, layouts, strict=True)])
     labels = torch.cat([_by_cell(batch[f"characters{i}"], v).flatten(0, 2) for i, v in enumerate(layouts)])
-    out["cells"], out["cells right"] = piece(
-        "classify", cells, aux.cells.weight, aux.cells.bias, labels.view(-1, 4 * SLOTS), 0.02
-    )
+    labels, even = labels.view(-1, 4 * SLOTS), spread("characters", CELLS**2)
+    out["cells"], out["cells right"] = piece("classify", cells, aux.cells.weight, aux.cells.bias, labels, even, 0.02)
     return out
 
 
@@ -97,10 +111,16 @@ def _changes(model: PreviewModel, batch, layouts, probed: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def _pointing(watched, source: Tensor, room: int) -> tuple[Tensor, Tensor]:
+def _even(weight: Tensor, balance: float) -> Tensor:
+    """Tokens' weights (texts, tokens) made such that long texts outweigh short ones less."""
+    return weight * weight.sum(1, keepdim=True).clamp(min=1) ** -balance
+
+
+def _pointing(watched, source: Tensor, room: int, balance: float) -> tuple[Tensor, Tensor]:
     """Two heads must look at the visual token where the next token's first character stands."""
     known = (source >= 0).float()
-    count = known.sum().clamp(min=1)
+    weight = _even(known, balance)
+    count, total = known.sum().clamp(min=1), weight.sum().clamp(min=1e-6)
     target = source.clamp(min=0)[..., None]
     loss, right = source.new_zeros((), dtype=torch.float32), 0.0
     for (_, head), (q, k) in zip(POINTERS, watched, strict=True):
@@ -108,15 +128,21 @@ def _pointing(watched, source: Tensor, room: int) -> tuple[Tensor, Tensor]:
         t, keys = scores.shape[1:]
         later = torch.arange(keys, device=q.device)[None] > torch.arange(t, device=q.device)[:, None] + (keys - room)
         scores = scores.masked_fill(later, -1e4)
-        loss = loss + ((torch.logsumexp(scores, -1) - scores.gather(-1, target)[..., 0]) * known).sum() / count
+        loss = loss + ((torch.logsumexp(scores, -1) - scores.gather(-1, target)[..., 0]) * weight).sum() / total
         right = right + ((scores.argmax(-1) == target[..., 0]).float() * known).sum() / count
     return loss / len(watched), right / len(watched)
 
 
-def losses(model: PreviewModel, batch: dict[str, Tensor], layouts: tuple[Layout, ...], noisy: bool = True):
+def losses(
+    model: PreviewModel,
+    batch: dict[str, Tensor],
+    layouts: tuple[Layout, ...],
+    noisy: bool = True,
+    balance: float = BALANCE,
+):
     """All losses of a batch, and how much of each is right; ``answer`` is the one that counts in the end."""
     features, visual = see(model, batch, layouts, noisy)
-    out = _looking(model, batch, layouts, features, visual)
+    out = _looking(model, batch, layouts, features, visual, balance)
     ids, weight = batch["ids"].long(), batch["weight"].float()[:, 1:]
     comparing = len(layouts) > 1 and len(set(layouts)) == 1
     layers = tuple(layer for layer, _ in POINTERS)
@@ -128,9 +154,10 @@ def losses(model: PreviewModel, batch: dict[str, Tensor], layouts: tuple[Layout,
     logits = model.logits(states[:, :-1])
     target = ids[:, 1:]
     loss = torch.logsumexp(logits, -1) - logits.gather(-1, target[..., None])[..., 0]
+    weight = _even(weight, balance)
     out["answer"] = (loss * weight).sum() / weight.sum()
     counted = (weight > 0).float()
     out["answer right"] = (((logits.argmax(-1) == target) * counted).sum() / counted.sum()).detach()
     out["each"] = ((loss * counted).sum(1) / counted.sum(1)).detach()
-    out["pointing"], out["pointing right"] = _pointing(watched, batch["source"].long()[:, 1:], ids.shape[1])
+    out["pointing"], out["pointing right"] = _pointing(watched, batch["source"].long()[:, 1:], ids.shape[1], balance)
     return out

@@ -135,14 +135,17 @@ def project(x, w1, b1, w2, b2):
     return functional.linear(functional.gelu(functional.linear(x, w1.to(t), b1.to(t))), w2.to(t), b2.to(t))
 
 
-def classify(features, w, b, labels, blank: float):
-    """Cross-entropy of several labels a row, 0 (blank) weighing little; and the share of the others that is right."""
+def classify(features, w, b, labels, emphasis, blank: float):
+    """Cross-entropy of several labels a row, and the share of the labels that is right.
+
+    A label weighs what its row's ``emphasis`` says; 0 stands for none, which weighs ``blank``.
+    """
     logits = functional.linear(features, w.to(features.dtype), b.to(features.dtype)).float()
     logits = logits.view(features.shape[0], labels.shape[1], -1)
     labels = labels.long()
     loss = torch.logsumexp(logits, -1) - logits.gather(-1, labels[..., None])[..., 0]
     seen = (labels > 0).float()
-    weight = seen + (1 - seen) * blank
+    weight = seen * emphasis[:, None] + (1 - seen) * blank
     right = ((logits.argmax(-1) == labels).float() * seen).sum() / seen.sum().clamp(min=1)
     return (loss * weight).sum() / (weight.sum() + 1e-6), right.detach()
 

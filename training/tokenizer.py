@@ -7,6 +7,7 @@ by digit; no token is longer than a word.
 import argparse
 import random
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -52,7 +53,7 @@ def learn(samples: int, seed: int = 1) -> Tokenizer:
     return tokenizer
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def load(dropout: float = 0.0) -> Tokenizer:
     """The learnt vocabulary; with ``dropout`` merges are skipped at random, so that a text has many spellings."""
     tokenizer = Tokenizer.from_file(str(FILE))
@@ -71,25 +72,33 @@ def encode_question(instruction: str) -> list[int]:
     return load().encode(f"\n{instruction}<|end|>\n<|assistant|>\n").ids
 
 
-def encode_answer(answer: Answer, dropout: float = 0.0) -> tuple[list[int], list[int], list[tuple[Ref, int] | None]]:
-    """Ids, weights, and for each token what it begins to copy: a text on a canvas and the index of its character."""
-    text, weights, sources = [], [], []
+def encode_answer(
+    answer: Answer, dropout: float = 0.0, letters: bool = False
+) -> tuple[list[int], list[int], list[tuple[Ref, int] | None]]:
+    """Ids, weights, and for each token what it begins to copy: a text on a canvas and the index of its character.
+
+    With ``letters`` what is copied is spelt letter by letter, and only the words between have longer tokens.
+    """
+    text, weights, sources, spelt = [], [], [], []
     for part in answer:
         weight, piece = (STRESS, part.piece) if isinstance(part, Stress) else (1, part)
         ref = piece if isinstance(piece, Ref) else None
-        letters = ref.text if ref else piece
-        text.append(letters)
-        weights += [weight] * len(letters)
-        sources += [(ref, i) if ref else None for i in range(len(letters))]
-    whole = "".join(text)
-    encoding = load(dropout).encode(whole)
-    begins = []
-    for start, end in encoding.offsets:
-        # The space before a word belongs to its token, but there is nothing to see of it.
-        seen = [sources[i] for i in range(start, end) if sources[i] and not whole[i].isspace()]
-        begins.append(seen[0] if seen else None)
-    ids = encoding.ids + [END]
-    return ids, [weights[s] for s, _ in encoding.offsets] + [weights[-1]], [*begins, None]
+        text += ref.text if ref else piece
+        count = len(text) - len(weights)
+        weights += [weight] * count
+        sources += [(ref, i) if ref else None for i in range(count)]
+        spelt += [letters and ref is not None] * count
+    ids, heavy, begins = [], [], []
+    for spell, places in groupby(range(len(text)), lambda i: spelt[i]):
+        run = list(places)
+        encoding = load(1.0 if spell else dropout).encode("".join(text[run[0] : run[-1] + 1]))
+        ids += encoding.ids
+        for start, end in encoding.offsets:
+            heavy.append(weights[run[0] + start])
+            # The space before a word belongs to its token, but there is nothing to see of it.
+            seen = [sources[i] for i in run[start:end] if sources[i] and not text[i].isspace()]
+            begins.append(seen[0] if seen else None)
+    return [*ids, END], [*heavy, weights[-1]], [*begins, None]
 
 
 def main() -> None:

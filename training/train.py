@@ -30,12 +30,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10**9, help="stop after this many, whatever the clock says")
     parser.add_argument("--progress-start", type=float, default=0.0)
     parser.add_argument("--progress-end", type=float, default=1.0)
-    parser.add_argument("--resume", type=Path, help="folder of an earlier run")
+    parser.add_argument("--resume", type=Path, help="folder of an earlier run, or an exported model")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=0, help="rendering processes per GPU; 0: one per core but one")
     parser.add_argument("--batch-scale", type=float, default=1.0, help="1 suits a GPU with 80 GB or more")
     parser.add_argument("--buckets", default="", help="comma-separated: only these shapes of samples")
     parser.add_argument("--learning-rate", type=float, default=1.0, help="factor on both learning rates")
+    parser.add_argument("--balance", type=float, default=0.5, help="0: every token counts the same; 1: every answer")
+    parser.add_argument("--letters", type=float, default=0.0, help="share of answers that spell what they copy")
     parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--eval-batches", type=int, default=2, help="per kind of picture, at the end; 0: none")
     parser.add_argument("--save-every", type=float, default=150, help="seconds")
@@ -65,7 +67,8 @@ class Feeder:
         while self.copied and self.copied[0][0].query():
             self.loader.release(self.copied.popleft()[1])
         while self.loader.free:
-            order = order_for(self.asked, self.progress, self.args.seed, self.rank, self.args.batch_scale, self.only)
+            a = self.args
+            order = order_for(self.asked, self.progress, a.seed, self.rank, a.batch_scale, self.only, a.letters)
             self.loader.request(order)
             self.asked += 1
 
@@ -117,6 +120,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     import torch
 
     from . import checkpoint, finish, tokenizer
+    from .adopt import adopt
     from .distributed import Ranks
     from .losses import losses
     from .model import PreviewModel, Shape, check_attention, compile_pieces
@@ -131,7 +135,8 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
         torch.backends.cuda.matmul.allow_tf32 = True
     state = {"step": 0, "samples": 0}
     if args.resume:
-        model, state = checkpoint.load(args.resume, dtype)
+        trained = (args.resume / checkpoint.STATE).exists()
+        model, state = checkpoint.load(args.resume, dtype) if trained else (adopt(args.resume, dtype), state)
     else:
         model = PreviewModel(Shape(vocabulary=tokenizer.vocabulary_size()), dtype)
     model.to(device)
@@ -165,7 +170,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
             torch.cuda.current_stream().wait_event(event)
             for t in batch.values():
                 t.record_stream(torch.cuda.current_stream())
-        got = losses(model, batch, notes.order.layouts)
+        got = losses(model, batch, notes.order.layouts, balance=args.balance)
         scale = weights(progress)
         sum(scale[k] * got[k] for k in DECIDED if k in got).backward()
         ranks.mean_gradients(model)

@@ -65,7 +65,7 @@ def render(brief: Brief) -> Picture | None:
     face = brief.face(upper="".join(words).upper() == "".join(words))
     margin = rng.uniform(8, 20)
     # Letters as large as the picture are rare in the world but the first thing that visitors try.
-    largest = canvas.H * 0.85 if rng.random() < 0.3 else min(110, canvas.H * 0.4)
+    largest = canvas.H * 0.85 if rng.random() < 0.3 * brief.difficulty else min(110, canvas.H * 0.4)
     box = (canvas.W - 2 * margin, canvas.H - 2 * margin)
     size = brief.type_size(low=50 if rng.random() < 0.3 else 0, high=largest)
     fitted = shrink(canvas, words, face, size, box, 1.25, brief.smallest)
