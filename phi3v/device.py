@@ -5,7 +5,6 @@ import time
 import torch
 from transformers.utils import is_flash_attn_2_available
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 ATTENTION = ("auto", "flash_attention_2", "sdpa", "eager")
 

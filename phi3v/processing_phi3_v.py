@@ -105,9 +105,8 @@ class Phi3VProcessor(ProcessorMixin):
             self._encode(prompt, [next(tokens_of_image) for _ in images], truncation=truncation, max_length=max_length)
             for prompt, images in zip(prompts, images_of, strict=True)
         ]
-        encoded = self.tokenizer.pad(
-            {"input_ids": sequences}, padding=padding, max_length=max_length, padding_side="left"
-        )
+        length = max_length if padding == "max_length" else None
+        encoded = self.tokenizer.pad({"input_ids": sequences}, padding=padding, max_length=length, padding_side="left")
         return BatchFeature({**encoded, **data}, tensor_type=return_tensors)
 
     def _images_of_prompts(self, prompts: list[str], images) -> list[list]:

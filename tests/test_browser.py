@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import EXAMPLES
 from playwright.sync_api import expect, sync_playwright
 from servers import ROOT, Server
@@ -291,6 +292,21 @@ def test_the_code_that_is_shown_runs(server, visit, tmp_path):
     command = [sys.executable, "-c", code.inner_text()]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert "Maple" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(server, visit, scheme):
+    """axe-core finds nothing serious on any tab."""
+    visitor = visit(server.url, scheme=scheme)
+    for tab in ("Describe", "OCR", "Compare"):
+        visitor.open_tab(tab)
+        visitor.page.wait_for_timeout(500)
+        found = Axe().run(visitor.page).response["violations"]
+        serious = [
+            (each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], tab
+    expect(visitor.page.get_by_role("button", name="Example: compare 1a")).to_be_visible()
 
 
 def test_settings_are_kept(server, visit):

@@ -44,6 +44,19 @@ THEME = gr.themes.Base(
 )
 
 # Pictures come from this server alone: an image that a model's answer links to elsewhere is not loaded.
-HEAD = """<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">"""
+# The script gives screen readers the names that Gradio leaves out: examples by their files, uploads by their text.
+HEAD = """
+<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">
+<script>
+new MutationObserver(() => {
+  for (const example of document.querySelectorAll(".examples .gallery-item:not([aria-label])")) {
+    const file = example.querySelector("img")?.src.split("/").pop();
+    if (file) example.setAttribute("aria-label", "Example: " + file.replace(/\\.\\w+$/, "").replaceAll("_", " "));
+  }
+  for (const upload of document.querySelectorAll("button.upload-container[aria-label]:not(.hidden)"))
+    upload.removeAttribute("aria-label");
+}).observe(document, { childList: true, subtree: true });
+</script>
+"""
 
 STYLESHEET = Path(__file__).parent / "style.css"

@@ -20,8 +20,6 @@ class ImagePath(UploadsOnly, gr.Image):
     `images.open_image` does this with errors a person can act on.
     """
 
-    is_template = True  # in the browser it is gr.Image
-
     def preprocess(self, payload) -> str | None:
         return payload.path if payload else None
 
