@@ -109,7 +109,7 @@ class EngineLoader:
 
             def update(self, n=1):
                 shown = super().update(n)
-                if self.unit == "B" and self.total:
+                if getattr(self, "unit", "") == "B" and self.total:  # a disabled bar has no unit
                     loader.state = LoadState("fetching", model, progress=min(1.0, self.n / self.total))
                 return shown
 
