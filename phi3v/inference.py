@@ -219,9 +219,8 @@ class Phi3Vision:
         content = [{"type": "image", "image": image} for image in images]
         content.append({"type": "text", "text": question.strip()})
         messages = [*history, {"role": "user", "content": content}]
-        self._check_length(
-            sum(self.image_tokens([image.size for image in images], num_crops))
-        )  # before the images are prepared
+        # Already here, since preparing images that don't fit would take long.
+        self._check_length(sum(self.image_tokens([image.size for image in images], num_crops)))
         guarded, all_images = [], []
         for message in messages:
             if message["role"] not in ("user", "assistant"):

@@ -47,9 +47,10 @@ class TokenStreamer(TextIteratorStreamer):
         self.last_token: int | None = None
         self._requested_at = requested_at
         self._first_token_at = 0.0
-        # ids[_context:_shown] are decoded again with what follows, so that it is decoded in context.
+        # ids[_context:_shown], whose text is _before, are decoded again with what follows, which so has its context.
         self._ids: list[int] = []
         self._context = self._shown = 0
+        self._before = ""
 
     def put(self, value: torch.Tensor) -> None:
         if self.next_tokens_are_prompt:
@@ -75,18 +76,19 @@ class TokenStreamer(TextIteratorStreamer):
         self.text_queue.put(self.stop_signal)
 
     def _show(self, at_the_end: bool) -> None:
-        before, after = self._decode(self._context, self._shown), self._decode(self._context, len(self._ids))
+        after = self._decode_from(self._context)
         incomplete = after.endswith("\ufffd") and not at_the_end
-        if incomplete or len(after) <= len(before):
+        if incomplete or len(after) <= len(self._before):
             return
-        self.on_finalized_text(after[len(before) :])
+        self.on_finalized_text(after[len(self._before) :])
+        self._before = after
         # A context without a text of its own (special tokens, a leading space) would not be one.
-        if self._decode(self._shown, len(self._ids)):
-            self._context = self._shown
+        if latest := self._decode_from(self._shown):
+            self._context, self._before = self._shown, latest
         self._shown = len(self._ids)
 
-    def _decode(self, start: int, end: int) -> str:
-        return self.tokenizer.backend_tokenizer.decode(self._ids[start:end], skip_special_tokens=True)
+    def _decode_from(self, start: int) -> str:
+        return self.tokenizer.backend_tokenizer.decode(self._ids[start:], skip_special_tokens=True)
 
 
 class StopWhenSet(StoppingCriteria):

@@ -64,6 +64,13 @@ class Visit:
             self.page.locator("#settings button").first.click()
         field.fill(str(number))
 
+    def begin_a_long_answer(self, image):
+        """On the server whose model does not end by itself."""
+        self.max_new_tokens(4000)
+        self.upload("#describe-image", image)
+        self.page.locator("#describe-ask").click()
+        self.stats("describe", "tok/s")
+
     def stats(self, tab, words, timeout=20_000):
         expect(self.page.locator(f"#{tab}-stats")).to_contain_text(re.compile(words), timeout=timeout)
 
@@ -168,10 +175,7 @@ def test_compare_shows_what_the_images_cost(server, visit, hello):
 def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     visitor = visit(endless_server.url)
     page = visitor.page
-    visitor.max_new_tokens(4000)
-    visitor.upload("#describe-image", hello)
-    page.locator("#describe-ask").click()
-    visitor.stats("describe", "tok/s")
+    visitor.begin_a_long_answer(hello)
     page.locator("#describe-stop").click()
     visitor.stats("describe", "stopped", timeout=2000)
     expect(page.locator("#describe-ask")).to_be_visible()
@@ -187,10 +191,7 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
 def test_a_new_question_takes_the_place_of_the_one_before(endless_server, visit, hello):
     visitor = visit(endless_server.url)
     page = visitor.page
-    visitor.max_new_tokens(4000)
-    visitor.upload("#describe-image", hello)
-    page.locator("#describe-ask").click()
-    visitor.stats("describe", "tok/s")
+    visitor.begin_a_long_answer(hello)
     visitor.max_new_tokens(5)
     page.locator("#describe-question textarea").press("Shift+Enter")
     visitor.stats("describe", "5 new.*cut off")

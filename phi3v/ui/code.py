@@ -7,6 +7,7 @@ import gradio as gr
 from ..inference import PREVIEW_MODEL, Phi3Vision
 from ..loading import EngineLoader, public_name
 from .parts import PRIVATE
+from .streaming import Request
 
 DEFAULTS = {
     name: parameter.default
@@ -38,20 +39,21 @@ def snippet(model: str, question: str, images: int, arguments: dict) -> str:
     )
 
 
-def code_panel(loader: EngineLoader, asked, inputs: list, tab: str) -> None:
+def code_panel(loader: EngineLoader, request: Request, inputs: list, stand_in, tab: str) -> None:
     """An accordion with the code for what the tab would ask now.
 
     Args:
-        asked: (question, number of images, keyword arguments of `Phi3Vision.stream`) from the values of `inputs`.
+        stand_in: takes the place of the first input, the image or images, while there is none.
     """
     with gr.Accordion("Show the code", open=False, elem_id=f"{tab}-code") as panel:
         code = gr.Code(language="python", interactive=False, show_label=False, wrap_lines=True)
 
-    def show(*values):
+    def show(files, *values):
         try:
-            return snippet(loader.state.model, *asked(*values))
+            question, files, arguments = request(loader.engine, files or stand_in, *values)
         except ValueError as error:
             return f"# {error}\n"
+        return snippet(loader.state.model, question, len(files), arguments)
 
     panel.expand(show, inputs, code, **PRIVATE)
     gr.on([component.change for component in inputs], show, inputs, code, trigger_mode="always_last", **PRIVATE)

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..images import image_sizes, open_images
+from ..images import image_sizes
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
 from ..tasks import (
@@ -24,17 +24,14 @@ from .upload import FilePaths, GalleryPaths
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/compare`."""
 
-    def generate(stop, images, question, *values):
-        def ask(engine):
-            prompt = compare_question(images, question)
-            arguments = settings.as_arguments(*values)
+    def request(engine, images, question, *values):
+        arguments = settings.as_arguments(*values)
+        if engine:
             arguments["num_crops"] = crops_of_a_set(engine, arguments["num_crops"])
-            return engine.stream(prompt, open_images(images), max_time=settings.max_time, **arguments)
+        return compare_question(images, question), images, arguments
 
-        yield from answers(loader, ask, stop)
-
-    def generate_from_gallery(stop, gallery, *others):
-        yield from generate(stop, [path for path, _ in gallery or []], *others)
+    def generate(stop, *values):
+        yield from answers(loader, request, values, settings.max_time, stop)
 
     def compare(
         images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
@@ -81,29 +78,14 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
 
-    def asked(gallery, question, *values):
-        files = gallery or ["image_1.png", "image_2.png"]
-        arguments = settings.as_arguments(*values)
-        if loader.engine:
-            arguments["num_crops"] = crops_of_a_set(loader.engine, arguments["num_crops"])
-        return compare_question(files, question), len(files), arguments
-
     for change in (gallery.change, settings.num_crops.change):
         change(lambda *values: cost_line(loader.engine, *values), [gallery, settings.num_crops], cost, **PRIVATE)
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
-    wire(
-        [ask_button.click, question.submit, started.then],
-        stop,
-        clear,
-        ask_button,
-        generate_from_gallery,
-        [gallery, question, *settings.components],
-        answer,
-        stats,
-    )
+    inputs = [gallery, question, *settings.components]
+    wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
     clear.add([gallery, question])
-    code_panel(loader, asked, [gallery, question, *settings.components], "compare")
-    # For the API a plain list of files, instead of the gallery's pairs with captions.
+    code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
+    # For the API a plain list of files; the gallery would ask for pairs with captions.
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])
 
@@ -113,14 +95,12 @@ def crops_of_a_set(engine: Phi3Vision, num_crops: int | None) -> int:
     return num_crops or min(engine.num_crops, CROPS_OF_A_SET)
 
 
-def cost_line(engine: Phi3Vision | None, gallery: list | None, num_crops: int) -> str:
+def cost_line(engine: Phi3Vision | None, images: list[str], num_crops: int) -> str:
     """What the images take of the model's context, with a warning where they are too many."""
-    if engine is None or not gallery:
+    if engine is None or not images:
         return ""
     try:
-        tokens = engine.image_tokens(
-            image_sizes([path for path, _ in gallery]), crops_of_a_set(engine, int(num_crops) or None)
-        )
+        tokens = engine.image_tokens(image_sizes(images), crops_of_a_set(engine, int(num_crops) or None))
     except ValueError as error:
         return str(error)
     each = ", ".join(f"{count:,}" for count in tokens)

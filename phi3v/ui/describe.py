@@ -2,7 +2,6 @@
 
 import gradio as gr
 
-from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
 from .code import code_panel
@@ -15,14 +14,11 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/describe`."""
 
-    def generate(stop, image, question, *values):
-        def ask(engine):
-            prompt = describe_question(image, question)
-            return engine.stream(
-                prompt, open_images([image]), max_time=settings.max_time, **settings.as_arguments(*values)
-            )
+    def request(engine, image, question, *values):
+        return describe_question(image, question), [image], settings.as_arguments(*values)
 
-        yield from answers(loader, ask, stop)
+    def generate(stop, *values):
+        yield from answers(loader, request, values, settings.max_time, stop)
 
     def describe(
         image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
@@ -65,12 +61,9 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         with gr.Column(scale=6):
             answer, stats = answer_panel("describe")
 
-    def asked(image, question, *values):
-        return describe_question(image or "image.png", question), 1, settings.as_arguments(*values)
-
     started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
     wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
     clear.add([image, question])
-    code_panel(loader, asked, inputs, "describe")
+    code_panel(loader, request, inputs, "image.png", "describe")
     endpoint(describe, inputs)

@@ -2,7 +2,6 @@
 
 import gradio as gr
 
-from ..images import open_images
 from ..loading import EngineLoader
 from ..tasks import OCR, OCR_EXAMPLES, PREVIEW_WORDS, ocr_question
 from .code import code_panel
@@ -15,17 +14,14 @@ from .upload import ImagePath
 def build(loader: EngineLoader, settings: Settings) -> None:
     """The tab and its endpoint `/ocr`."""
 
-    def instruction(engine, prompt):
-        return PREVIEW_WORDS.get(prompt, prompt) if engine and engine.is_preview else prompt
+    def request(engine, document, output_format, *values):
+        prompt = ocr_question(document, output_format)
+        if engine and engine.is_preview:
+            prompt = PREVIEW_WORDS.get(prompt, prompt)
+        return prompt, [document], settings.as_arguments(*values)
 
-    def generate(stop, document, output_format, *values):
-        def ask(engine):
-            prompt = instruction(engine, ocr_question(document, output_format))
-            return engine.stream(
-                prompt, open_images([document]), max_time=settings.max_time, **settings.as_arguments(*values)
-            )
-
-        yield from answers(loader, ask, stop)
+    def generate(stop, *values):
+        yield from answers(loader, request, values, settings.max_time, stop)
 
     def ocr(
         document,
@@ -85,15 +81,11 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             with gr.Accordion("Rendered", open=True, visible=False) as rendered:
                 preview = gr.Markdown(elem_id="ocr-rendered")
 
-    def asked(document, output_format, *values):
-        prompt = instruction(loader.engine, ocr_question(document or "image.png", output_format))
-        return prompt, 1, settings.as_arguments(*values)
-
     started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
     inputs = [document, output_format, *settings.components]
     wire([read.click, started.then], stop, clear, read, generate, inputs, answer, stats)
     output_format.change(lambda name: gr.update(visible=name == "markdown"), output_format, rendered, **PRIVATE)
     answer.change(None, answer, preview, js="text => text", api_visibility="private")
     clear.add([document, preview])
-    code_panel(loader, asked, inputs, "ocr")
+    code_panel(loader, request, inputs, "image.png", "ocr")
     endpoint(ocr, inputs)

@@ -2,11 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 
-from ..inference import Phi3Vision
+from ..images import open_images
 from ..loading import EngineLoader
 from ..streaming import AnswerStream, Stats
 from .parts import PRIVATE
@@ -20,7 +20,6 @@ STOP_REASONS = {
     "stopped": "stopped",
 }
 
-
 # Decoded images are large, so one request's are prepared at a time.
 PREPARING = threading.Lock()
 
@@ -31,15 +30,21 @@ log = logging.getLogger("phi3v")
 MODEL_EVENT = {"concurrency_id": "model", "concurrency_limit": 4, "show_progress": "hidden"}
 
 
+# From the engine (None while it loads) and the values of a tab's components: the question, the image files, and
+# keyword arguments of `Phi3Vision.stream`.
+Request = Callable[..., tuple[str, list[str], dict]]
+
+
 def answers(
-    loader: EngineLoader, ask: Callable[[Phi3Vision], AnswerStream], stop: threading.Event | None = None
+    loader: EngineLoader, request: Request, values: Sequence, max_time: int, stop: threading.Event | None = None
 ) -> Iterator[tuple[str, str]]:
     """Answer so far and a line on what is going on.
 
     Yields often, also while nothing comes: Gradio closes the generator of a visitor who has left only where it yields.
 
     Args:
-        ask: puts the question to the engine, once it is loaded.
+        request, values: what to ask; worked out once the engine is there.
+        max_time: seconds after which the answer ends.
         stop: ends the answer when set; what is there so far stays.
 
     Raises:
@@ -54,7 +59,8 @@ def answers(
         raise gr.Error(loader.state.problem, title="No model", print_exception=False)
     try:
         with PREPARING:
-            stream = ask(loader.engine)
+            question, files, arguments = request(loader.engine, *values)
+            stream = loader.engine.stream(question, open_images(files), max_time=max_time, **arguments)
         text = ""
         try:
             while (piece := stream.read(timeout=POLL_SECONDS)) is not None:
@@ -132,10 +138,8 @@ def wire(
     """
     turns = gr.State()
     number = gr.Number(visible=False)  # travels with a question through the queue, where the state would be the latest
-    idle, busy = (
-        [gr.update(visible=True), gr.update(visible=False)],
-        [gr.update(visible=False), gr.update(visible=True)],
-    )
+    idle = [gr.update(visible=True), gr.update(visible=False)]
+    busy = idle[::-1]
 
     def begin(turns: Turns | None):
         turns = turns or Turns()

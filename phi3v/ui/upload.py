@@ -28,7 +28,10 @@ class ImagePath(UploadsOnly, gr.Image):
 
 
 class GalleryPaths(UploadsOnly, gr.Gallery):
-    """`gr.Gallery` of uploaded files."""
+    """`gr.Gallery` whose value is the uploaded files' paths, without captions."""
+
+    def preprocess(self, payload) -> list[str]:
+        return [path for path, _ in super().preprocess(payload) or []]
 
     def get_block_name(self) -> str:
         return "gallery"
