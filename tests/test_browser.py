@@ -168,6 +168,8 @@ def test_compare_shows_what_the_images_cost(server, visit, hello):
     expect(cost).to_contain_text(re.compile(r"\d+, \d+ image tokens: [\d,]+ of the context's 4,096"))
     expect(cost).not_to_contain_text("too much")
     visitor.page.locator("#compare-clear").click()
+    expect(visitor.page.locator("#compare-images img")).to_have_count(0)
+    expect(cost).to_have_text(re.compile(r"^\s*$"))
     visitor.upload("#compare-images", *[hello] * 7)
     expect(cost).to_contain_text("That is too much")
 

@@ -83,7 +83,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     inputs = [gallery, question, *settings.components]
     wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
-    clear.add([gallery, question])
+    clear.add([gallery, question, cost])
     code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
     # For the API a plain list of files; the gallery would ask for pairs with captions.
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
