@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from phi3v import Phi3VProcessor
 from training import batches, canvas, checkpoint, fonts, instructions, losses, sampler, tokenizer
 from training.adopt import adopt
 from training.export import difference
@@ -144,3 +145,24 @@ def test_the_documented_command(tmp_path):
     command += ["--workers", "1", "--eval-batches", "0", "--out", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert (tmp_path / "training.json").exists()
+
+
+def test_questions_that_follow_one_another_are_written_as_the_chat_template_does():
+    processor = Phi3VProcessor.from_pretrained(ROOT / "assets" / "preview-model")
+    turns = [("What is it?", ["A sign."]), ("And the color?", ["Green."])]
+    encoded = []
+    for question, answer in turns:
+        asked, (ids, weights, sources) = tokenizer.encode_question(question), tokenizer.encode_answer(answer)
+        encoded.append((asked + ids, len(asked), weights, sources))
+    ids, start, weights, sources = batches._as_conversation(encoded, 200)[1]
+    messages = [
+        {"role": "user", "content": "What is it?"},
+        {"role": "assistant", "content": "A sign."},
+        {"role": "user", "content": "And the color?"},
+    ]
+    prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+    assert tokenizer.load().decode([tokenizer.USER, *ids], skip_special_tokens=False) == f"{prompt}Green.<|end|>"
+    assert len(weights) == len(sources) == len(ids) - start
+    learnt = [i for i, weight in zip(ids[start:], weights, strict=True) if weight]
+    assert tokenizer.load().decode(learnt, skip_special_tokens=False) == "A sign.<|end|>Green.<|end|>"
+    assert len(batches._as_conversation(encoded, 20)[1][0]) == len(encoded[1][0])

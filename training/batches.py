@@ -10,6 +10,7 @@ from .canvas import SLOTS, Canvas
 from .geometry import CROP, PATCH, Layout, image_tokens
 from .picture import plain
 
+CONVERSATIONS = 0.3  # share of the pictures whose questions follow one another
 DROPOUT = 0.1  # of BPE merges, in the few answers that are spelt at random
 
 
@@ -89,7 +90,17 @@ def order_for(
     batch = max(1, round(bucket.batch * scale))
     own = random.Random(f"{seed}-{index}-{rank}").getrandbits(48)
     return Order(
-        index, name, layouts, bucket.num_crops, batch, bucket.questions, bucket.room, progress, own, letters=letters
+        index,
+        name,
+        layouts,
+        bucket.num_crops,
+        batch,
+        bucket.questions,
+        bucket.room,
+        progress,
+        own,
+        bucket.kind,
+        letters=letters,
     )
 
 
@@ -107,6 +118,8 @@ def fill(order: Order, buffer: np.ndarray | None = None) -> tuple[dict[str, np.n
             )
             sample = sampler.choose(rng, picture, order.questions, order.held_out)
             encoded = [_encode(rng, question.answer, text, order) for question, text, _ in sample.asked]
+            if not order.held_out and rng.random() < CONVERSATIONS:
+                encoded = _as_conversation(encoded, order.room)
             if all(len(ids) <= order.room for ids, *_ in encoded):
                 break
         offsets = _write_images(arrays, row, picture.canvases)
@@ -138,6 +151,21 @@ def _encode(rng: random.Random, answer, instruction: str, order: Order):
     dropout = DROPOUT if not order.held_out and rng.random() < 0.08 else 0.0
     ids, weights, sources = tokenizer.encode_answer(answer, dropout)
     return question + ids, len(question), weights, sources
+
+
+def _as_conversation(encoded: list, room: int) -> list:
+    """The same questions, each of them after those before it, as far as there is room."""
+    between = tokenizer.load().encode("\n<|user|>").ids
+    out = [encoded[0]]
+    for ids, start, weights, sources in encoded[1:]:
+        before, begun, old_weights, old_sources = out[-1]
+        head = before + between
+        if len(head) + len(ids) > room:
+            out.append((ids, start, weights, sources))
+            continue
+        gap = len(between) + start  # no answer: the next question
+        out.append((head + ids, begun, old_weights + [0] * gap + weights, old_sources + [None] * gap + sources))
+    return out
 
 
 def _write_images(arrays: dict[str, np.ndarray], row: int, canvases: list[Canvas]) -> dict[int, np.ndarray]:

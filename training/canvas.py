@@ -71,7 +71,6 @@ class Canvas:
         self.W, self.H = content
         self.scale = self.size[0] / self.W
         self.tracking = rng.uniform(0.03, 0.2) if rng.random() < 0.05 else 0.0  # letter spacing, in ems
-        self.kerned = rng.random() < 0.3
         self.image = Image.new("RGB", self.size, background)
         self.draw = ImageDraw.Draw(self.image)
         self.marks: list[tuple[float, float, int]] = []
@@ -116,7 +115,7 @@ class Canvas:
         font, s = self.font(face, size), self.scale
         track = self.tracking * font.size
         edges = _advances(font, text)
-        if track or not self.kerned:
+        if track:
             for i, ch in enumerate(text):
                 if ch != " ":
                     self.draw.text((x * s + edges[i] + i * track, y * s), ch, font=font, fill=fill, anchor="ls")

@@ -140,10 +140,15 @@ def losses(
     noisy: bool = True,
     balance: float = BALANCE,
 ):
-    """All losses of a batch, and how much of each is right; ``answer`` is the one that counts in the end."""
+    """All losses of a batch, and how much of each is right; ``answer`` is the one that counts in the end.
+
+    Without questions there are only those of looking.
+    """
     features, visual = see(model, batch, layouts, noisy)
     out = _looking(model, batch, layouts, features, visual, balance)
     ids, weight = batch["ids"].long(), batch["weight"].float()[:, 1:]
+    if not len(ids):
+        return out
     comparing = len(layouts) > 1 and len(set(layouts)) == 1
     layers = tuple(layer for layer, _ in POINTERS)
     states, watched, probed, _ = model.decode(

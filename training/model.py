@@ -97,9 +97,10 @@ def rms_norm(x: Tensor, w: Tensor) -> Tensor:
     return (f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + 1e-5) * w).to(x.dtype)
 
 
-def vision_in(x, lw, lb, w, b):
+def vision_in(x, lw, lb, wq, bq, wk, bk, wv, bv):
     """Norm and queries, keys, values of the image tower."""
-    return functional.linear(_norm(x, lw, lb), w.to(x.dtype), b.to(x.dtype))
+    h, t = _norm(x, lw, lb), x.dtype
+    return tuple(functional.linear(h, w.to(t), b.to(t)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))
 
 
 def vision_out(x, attended, wo, bo, lw, lb, w1, b1, w2, b2):
@@ -258,10 +259,9 @@ class PreviewModel(nn.Module):
         x = _norm(x, tower.pre_layrnorm.weight, tower.pre_layrnorm.bias).reshape(n * tokens, d)
         for layer in tower.encoder.layers:
             a, n1, n2, m = layer.self_attn, layer.layer_norm1, layer.layer_norm2, layer.mlp
-            weight = torch.cat([a.q_proj.weight, a.k_proj.weight, a.v_proj.weight])
-            bias = torch.cat([a.q_proj.bias, a.k_proj.bias, a.v_proj.bias])
-            qkv = piece("vision_in", x, n1.weight, n1.bias, weight, bias)
-            q, k, v = qkv.view(n, tokens, 3, -1, HEAD).permute(2, 0, 3, 1, 4).unbind(0)
+            parts = piece("vision_in", x, n1.weight, n1.bias, a.q_proj.weight, a.q_proj.bias, a.k_proj.weight,
+                          a.k_proj.bias, a.v_proj.weight, a.v_proj.bias)  # fmt: skip
+            q, k, v = (y.view(n, tokens, -1, HEAD).transpose(1, 2) for y in parts)
             o = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n * tokens, d)
             x = piece("vision_out", x, o, a.out_proj.weight, a.out_proj.bias, n2.weight, n2.bias, m.fc1.weight,
                       m.fc1.bias, m.fc2.weight, m.fc2.bias)  # fmt: skip
@@ -285,7 +285,7 @@ class PreviewModel(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of token ids."""
-        return self.model.embed_tokens.weight.to(self.dtype)[ids.long()]
+        return functional.embedding(ids.long(), self.model.embed_tokens.weight.to(self.dtype))
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the rotation at positions."""
@@ -307,14 +307,20 @@ class PreviewModel(nn.Module):
         x = torch.cat([prefix.reshape(b * p, e), text.reshape(bq * t, e)])
         watched, probed, cache = [], None, []
         bias = causal_lower_right(t, p + t)
+
+        def apart(y: Tensor) -> tuple[Tensor, Tensor]:
+            before, after = y.split([b * p, bq * t])
+            return before.view(b, p, heads, HEAD).transpose(1, 2), after.view(bq, t, heads, HEAD).transpose(1, 2)
+
+        def together(before: Tensor, after: Tensor) -> Tensor:
+            before = before[:, None].expand(-1, bq // b, -1, -1, -1)
+            return torch.cat([before, after.unflatten(0, before.shape[:2])], 3).flatten(0, 1)
+
         for i, layer in enumerate(self.model.layers):
             a, m = layer.self_attn, layer.mlp
             parts = piece("text_in", x, layer.input_layernorm.weight, a.qkv_proj.weight, cos, sin)
-            qp, kp, vp = (y[: b * p].view(b, p, heads, HEAD).transpose(1, 2) for y in parts)
-            qt, kt, vt = (y[b * p :].view(bq, t, heads, HEAD).transpose(1, 2) for y in parts)
-            k, v = (
-                torch.cat([before.repeat_interleave(bq // b, 0), after], 2) for before, after in ((kp, kt), (vp, vt))
-            )
+            (qp, qt), (kp, kt), (vp, vt) = (apart(y) for y in parts)
+            k, v = together(kp, kt), together(vp, vt)
             op = functional.scaled_dot_product_attention(qp, kp, vp, is_causal=True).transpose(1, 2).reshape(b * p, e)
             ot = functional.scaled_dot_product_attention(qt, k, v, attn_mask=bias).transpose(1, 2).reshape(bq * t, e)
             if i in watch:

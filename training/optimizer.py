@@ -5,6 +5,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
+WARM_UP = 3  # steps before the update is recorded
+
 
 def orthogonal(g: Tensor) -> Tensor:
     """The nearest orthogonal matrices (Newton-Schulz), of a stack of matrices."""
@@ -42,34 +44,61 @@ class Optimizer:
             else:
                 plain.append(p)
         device = next(model.parameters()).device
-        self.momentum = {shape: torch.zeros(len(v), *shape, device=device) for shape, v in self.slices.items()}
+        self.cuda = device.type == "cuda"
+        self.momenta = {shape: torch.zeros(len(v), *shape, device=device) for shape, v in self.slices.items()}
         self.rest = decayed + plain
-        self.usual: Tensor | None = None  # size of the matrices' gradients, averaged over the last steps
+        self.everything = list(model.parameters())
+        self.factor, self.momentum, self.usual = (torch.zeros((), device=device) for _ in range(3))
         groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW(groups, lr=adam_rate, betas=(0.9, 0.97), eps=1e-10, fused=device.type == "cuda")
+        rate = torch.zeros((), device=device)
+        self.adam = torch.optim.AdamW(
+            groups, lr=rate, betas=(0.9, 0.97), eps=1e-10, fused=self.cuda, capturable=self.cuda
+        )
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.steps = 0
+        for p in self.everything:  # they stay where they are, since the graph knows their addresses
+            p.grad = torch.zeros_like(p)
 
     @torch.no_grad()
-    def step(self, factor: float, momentum: float) -> Tensor:
-        """One step from the gradients; returns the norm of those that AdamW takes."""
-        norm = nn.utils.clip_grad_norm_(self.rest, 1.0, foreach=True)
+    def step(self, factor: float, momentum: float) -> None:
+        """One step from the gradients, which are zero afterwards.
+
+        It is hundreds of small kernels: on a GPU they are recorded once and replayed.
+        """
+        self.factor.fill_(factor)
+        self.momentum.fill_(momentum)
+        if self.cuda and self.steps == WARM_UP:
+            torch.cuda.synchronize()
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self._update()
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self._update()
+        self.steps += 1
+
+    def _update(self) -> None:
+        nn.utils.clip_grad_norm_(self.rest, 1.0, foreach=True)
         for group in self.adam.param_groups:
-            group["lr"] = self.adam_rate * factor
+            group["lr"].copy_(self.adam_rate * self.factor)
         self.adam.step()
-        rate = self.muon_rate * factor
+        rate = self.muon_rate * self.factor
         gradients = {shape: torch.stack([_part(p.grad, n, i) for p, n, i in v]) for shape, v in self.slices.items()}
         # Muon takes only the direction of the momentum: one batch with a huge gradient would set it for many steps.
-        size = torch.stack([g.float().norm() for g in gradients.values()]).norm()
-        self.usual = size if self.usual is None else self.usual.lerp(torch.minimum(size, 2 * self.usual), 0.05)
+        size = torch.stack([g.norm() for g in gradients.values()]).norm()
+        usual = self.usual.lerp(torch.minimum(size, 2 * self.usual), 0.05)
+        self.usual.copy_(torch.where(self.usual == 0, size, usual))
         calm = (1.5 * self.usual / (size + 1e-12)).clamp(max=1)
         for shape, parts in self.slices.items():
             g = gradients[shape] * calm
-            m = self.momentum[shape]
-            m.lerp_(g, 1 - momentum)
-            update = orthogonal(g.lerp_(m, momentum)) * (0.2 * max(shape) ** 0.5)
+            m = self.momenta[shape]
+            m.lerp_(g, 1 - self.momentum)
+            update = orthogonal(g.lerp(m, self.momentum)) * (rate * 0.2 * max(shape) ** 0.5)
             values = [_part(p.data, n, i) for p, n, i in parts]
             torch._foreach_mul_(values, 1 - rate * self.decay)
-            torch._foreach_add_(values, list(update.unbind(0)), alpha=-rate)
-        return norm
+            torch._foreach_sub_(values, list(update.unbind(0)))
+        torch._foreach_zero_([p.grad for p in self.everything])
 
 
 def _part(x: Tensor, count: int, i: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from . import fallbacks, instructions
 from .geometry import Layout, image_tokens
 from .picture import Picture, Question
-from .render import book, chart, compare, document, form, lines, receipt, shapes, sign, table, unknown
+from .render import book, chart, compare, document, form, lines, page, receipt, shapes, sign, table, unknown
 from .render.brief import Brief
 
 RENDERERS = {
@@ -21,6 +21,7 @@ RENDERERS = {
     "shapes": shapes.render,
     "unknown": unknown.render,
 }
+SILENT = {"page": page.render}  # nothing is asked about these
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Bucket:
     """Samples of one shape, which make up a batch.
 
     ``layouts`` are the possible shapes of the images of one sample, with weights. ``room`` is the tokens that a
-    question and its answer may take, ``batch`` the samples in a batch on a large GPU.
+    question and its answer may take, ``batch`` the samples in a batch on a large GPU; ``kind`` the only kind of
+    picture, if there is only one.
     """
 
     num_crops: int
@@ -36,13 +38,15 @@ class Bucket:
     questions: int
     batch: int
     room: int
+    kind: str | None = None
 
 
 BUCKETS = {
-    "one": Bucket(1, ((((1, 1),), 1),), 2, 128, 176),
+    "page": Bucket(1, ((((1, 1),), 1),), 0, 64, 32, "page"),
+    "one": Bucket(1, ((((1, 1),), 1),), 3, 128, 192),
     "half": Bucket(4, ((((2, 1),), 1), (((1, 2),), 1)), 3, 64, 224),
     "full": Bucket(4, ((((2, 2),), 14), (((3, 1),), 1), (((1, 3),), 2), (((4, 1),), 0.7), (((1, 4),), 1)), 3, 40, 256),
-    "pair of one": Bucket(1, ((((1, 1), (1, 1)), 1),), 2, 80, 224),
+    "pair of one": Bucket(1, ((((1, 1), (1, 1)), 1),), 3, 80, 240),
     "pair of half": Bucket(4, ((((2, 1), (2, 1)), 1), (((1, 2), (1, 2)), 1)), 2, 40, 256),
     "pair": Bucket(4, ((((2, 2), (2, 2)), 1),), 2, 24, 256),
     "mixed pair": Bucket(4, ((((2, 2), (1, 2)), 1), (((2, 1), (2, 2)), 1), (((1, 2), (2, 1)), 1)), 2, 28, 224),
@@ -52,14 +56,19 @@ BUCKETS = {
 
 
 def bucket_weights(progress: float) -> dict[str, float]:
-    """How often each bucket comes: small single images first, everything from a tenth of the training on."""
+    """How often each bucket comes: small single images first, everything from a tenth of the training on.
+
+    Pages, which teach to look, become fewer.
+    """
     if progress < 0.02:
-        return {"one": 0.8, "half": 0.2}
+        return {"page": 0.5, "one": 0.4, "half": 0.1}
     if progress < 0.05:
-        return {"one": 0.45, "half": 0.3, "full": 0.15, "pair of one": 0.1}
+        return {"page": 0.4, "one": 0.3, "half": 0.15, "full": 0.1, "pair of one": 0.05}
     late = {"one": 4, "half": 10, "full": 42, "pair of one": 13, "pair of half": 7, "pair": 18, "mixed pair": 3,
             "three of one": 2.5, "three": 1.5}  # fmt: skip
-    return late if progress >= 0.1 else {**late, "one": 22, "half": 20, "full": 30}
+    if progress < 0.1:
+        late |= {"one": 22, "half": 20, "full": 30}
+    return {**late, "page": 55 - 50 * min(1.0, max(0.0, progress - 0.3) / 0.5)}
 
 
 def kind_weights(progress: float, layout: Layout) -> dict[str, float]:
@@ -112,7 +121,7 @@ def draw(
             picture = compare.render(brief, list(layouts))
         else:
             weights = kind_weights(progress, layouts[0])
-            picture = RENDERERS[kind or rng.choices(list(weights), list(weights.values()))[0]](brief)
+            picture = {**RENDERERS, **SILENT}[kind or rng.choices(list(weights), list(weights.values()))[0]](brief)
         if picture is not None:
             break
     else:
@@ -120,8 +129,9 @@ def draw(
     picture.new_faces = new_faces
     strength = min(1.0, progress / 0.2)
     if len(layouts) == 1:
-        if picture.kind != "unknown":
+        if picture.questions and picture.kind != "unknown":
             picture.questions += fallbacks.questions(picture)
+        if picture.kind != "unknown":
             picture.canvases[0].photograph(strength)
     elif rng.random() < 0.25:
         for canvas in picture.canvases:

@@ -166,14 +166,18 @@ def phrase(rng: random.Random, count: int, held_out: bool = False) -> list[str]:
 
 
 def sentences(rng: random.Random, count: int, held_out: bool = False) -> list[str]:
-    """``count`` words of running text."""
+    """``count`` words of running text; some are invented, so that each has to be read."""
     out: list[str] = []
+
+    def either(known) -> str:
+        return known(rng, held_out) if rng.random() < 0.8 else invented(rng)
+
     while len(out) < count:
         if rng.random() < 0.6:
             verb = rng.choice(lists.VERBS) + rng.choice(("s", "ed", "", "ing"))
             link = rng.choice(("the", "a", "our", "my", "in the", "on the", "with a", "to the", "and the", "for a"))
-            subject = [rng.choice(("the", "a", "this", "every", "our")), adjective(rng, held_out), noun(rng, held_out)]
-            new = [*subject, verb, *link.split(), noun(rng, held_out)]
+            subject = [rng.choice(("the", "a", "this", "every", "our")), either(adjective), either(noun)]
+            new = [*subject, verb, *link.split(), either(noun)]
         else:
             new = [word(rng, held_out) for _ in range(rng.randint(3, 8))]
         if rng.random() < 0.15:

@@ -150,7 +150,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     optimizer = Optimizer(model, 1.2e-2 * args.learning_rate, 3e-3 * args.learning_rate)
     feeder = Feeder(loader, device, args, ranks.rank, state["step"])
     feeder.order()
-    step, first = 0, None
+    step, logged_step, first = 0, 0, None
     progress, pace = args.progress_start, 0.0
     sums, tasks, seconds_waiting = defaultdict(list), defaultdict(list), 0.0
     logged = saved = time.monotonic()
@@ -173,17 +173,17 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
         got = losses(model, batch, notes.order.layouts, balance=args.balance)
         scale = weights(progress)
         sum(scale[k] * got[k] for k in DECIDED if k in got).backward()
-        ranks.mean_gradients(model)
-        optimizer.step(rate(progress + pace * (step % SYNC), step, args.warmup), min(0.95, 0.85 + step / 3000))
-        model.zero_grad(set_to_none=True)
+        if notes.tasks:  # pages only add to the gradients of the next batch that has questions
+            ranks.mean_gradients(model)
+            optimizer.step(rate(progress + pace * (step % SYNC), step, args.warmup), min(0.95, 0.85 + step / 3000))
         step += 1
         state["step"] += 1
         state["samples"] += len(notes.tasks) * ranks.count
-        each = got.pop("each")
+        if "each" in got:
+            tasks["loss"].append(got.pop("each"))
+            tasks["name"].append(notes.tasks)
         for name, value in got.items():
-            sums[name].append(value.detach())
-        tasks["loss"].append(each)
-        tasks["name"].append(notes.tasks)
+            sums[name if notes.tasks else f"page: {name}"].append(value.detach())
         waits = time.monotonic()
         feeder.order()
         upcoming = feeder.fetch()
@@ -196,7 +196,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
         if step % args.log_every == 0 or step in (5, 20):
             means = {k: float(torch.stack(v).mean()) for k, v in sums.items()}
             now = time.monotonic()
-            speed = len(sums["answer"]) / (now - logged)
+            speed = (step - logged_step) / (now - logged)
             text = " ".join(f"{k} {v:.3f}" for k, v in means.items())
             log(f"step {state['step']} progress {progress:.3f} t {now - BEGAN:.0f} s | {text} | {speed:.1f} steps/s, "
                 f"waiting {100 * seconds_waiting / (now - logged):.0f} %")  # fmt: skip
@@ -204,7 +204,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
                 log("   by task: " + finish.by_task(tasks))
                 tasks.clear()
             sums.clear()
-            logged, seconds_waiting = now, 0.0
+            logged, logged_step, seconds_waiting = now, step, 0.0
         if ranks.rank == 0 and time.monotonic() - saved > args.save_every:
             checkpoint.save(model, args.out, {**state, "progress": progress})
             saved = time.monotonic()

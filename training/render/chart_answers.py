@@ -30,9 +30,9 @@ def questions(rng: random.Random, data: Data, drawn: Drawn) -> list[Question]:
     i = rng.randrange(len(data.names))
     high, low = data.values.index(max(data.values)), data.values.index(min(data.values))
     listed = values_of(drawn)
-    extremes = lambda k, word: stress([f"The {word} is ", drawn.names[k], " with ", drawn.labels[k]])  # noqa: E731
+    extremes = lambda k, word: stress([f"{word} is ", drawn.names[k], " with ", drawn.labels[k]])  # noqa: E731
     values: Answer = [f'The {what} is titled "', drawn.title, '". The values are ', *listed, "."]
-    both = [*values, " ", *extremes(high, "highest"), " and ", *extremes(low, "lowest"), "."]
+    both = [*values, " ", *extremes(high, "The highest"), " and ", *extremes(low, "the lowest"), "."]
     table: Answer = ["| Name | Value |\n| --- | --- |"]
     record: Answer = ['{"title": ', *quoted(drawn.title), ', "values": {']
     for k, (name, label) in enumerate(zip(drawn.names, drawn.labels, strict=True)):
@@ -54,8 +54,8 @@ def questions(rng: random.Random, data: Data, drawn: Drawn) -> list[Question]:
         Question("chart to table", "table", table, weight=0.8),
         Question("markdown", "markdown", ["# ", drawn.title, "\n\n", *table], weight=0.5),
         Question("json", "json", [*record, "}}"], weight=0.5),
-        Question("chart extremes", "highest", [*_listed(listed), *extremes(high, "highest"), "."], weight=1.2),
-        Question("chart extremes", "lowest", [*_listed(listed), *extremes(low, "lowest"), "."], weight=1.2),
+        Question("chart extremes", "highest", [*_listed(listed), *extremes(high, "The highest"), "."], weight=2),
+        Question("chart extremes", "lowest", [*_listed(listed), *extremes(low, "The lowest"), "."], weight=2),
         Question(
             "chart value",
             "value",

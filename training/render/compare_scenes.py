@@ -9,7 +9,7 @@ from . import shapes
 from .brief import Brief
 from .comparison import ORDER, SAME, asked, both
 
-KINDS = {"color": 10, "shape": 10, "size": 9, "count": 12, "position": 10, "several": 8, "none": 15, "other": 8}
+KINDS = {"color": 10, "shape": 10, "size": 9, "count": 12, "position": 10, "several": 12, "none": 15, "other": 8}
 
 
 class _Scenes:
@@ -144,6 +144,7 @@ def scenes(brief: Brief) -> Picture | None:
             second, where = changed
             spared |= set(where) if isinstance(where, tuple) else {where}
             changes.append((one, where))
+    changes.sort(key=lambda change: min(change[1]) if isinstance(change[1], tuple) else change[1])  # in reading order
     made = _Scenes(brief, [first, second], ground, rgb)
     shown = both([made.shown(0), made.shown(1)])
     if kind == "none":

@@ -163,7 +163,7 @@ def questions(rng: random.Random, things: list[Thing], refs: list[tuple[Ref, Ref
             weight=1.5,
         ),
         Question("shapes", "short", short, weight=1),
-        Question("objects", "objects", ["\n".join(f"- {n} {plural(n, name)}" for n, name in kinds)], weight=2),
+        Question("objects", "objects", ["\n".join(f"- {n} {plural(n, name)}" for n, name in kinds)], weight=3),
         Question("count", "count", [f"There {verb} {total(len(things))}."], weight=1),
         Question("color", "background_color", [f"The background is {ground}."], weight=0.4),
         Question(
