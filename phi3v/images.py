@@ -1,5 +1,8 @@
 """What people give, to safe RGB images."""
 
+import base64
+import binascii
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,23 +12,29 @@ from PIL import Image, ImageOps
 # Only decoders that are well tested against hostile files; among others no EPS (runs a program), no PDF, no SVG.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
+MAX_DATA_URL = 28_000_000  # characters: about 20 MB
 WHITE = (255, 255, 255)
 EXIF_ORIENTATION = 0x0112  # from 5 on, width and height are exchanged
 HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
 
 
-def open_images(paths: Sequence[str | Path]) -> list[Image.Image]:
+def open_images(files: Sequence[str | Path | Image.Image]) -> list[Image.Image]:
     """Several image files, in order; see `open_image`. Their pixels together stay within the limit of one.
+
+    Images among the files stay as they are.
 
     Raises:
         ValueError: as of `open_image`; from the second image on the message says which one it is.
     """
     images: list[Image.Image] = []
-    for number, path in enumerate(paths, start=1):
+    for number, file in enumerate(files, start=1):
+        if isinstance(file, Image.Image):
+            images.append(file)
+            continue
         try:
-            images.append(open_image(path, MAX_PIXELS - sum(image.width * image.height for image in images)))
+            images.append(open_image(file, MAX_PIXELS - sum(image.width * image.height for image in images)))
         except ValueError as error:
-            raise ValueError(f"Image {number}: {error}") if len(paths) > 1 else error from error
+            raise ValueError(f"Image {number}: {error}") if len(files) > 1 else error from error
     return images
 
 
@@ -57,6 +66,25 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return _flatten(ImageOps.exif_transpose(image))
         except Exception as error:
             raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
+
+
+def open_data_url(url: str) -> Image.Image:
+    """Read the image in a `data:` URL; see `open_image`.
+
+    Raises:
+        ValueError: it is longer than `MAX_DATA_URL`, is not base64, or as of `open_image`.
+    """
+    head, comma, data = url.partition(",")
+    if len(url) > MAX_DATA_URL:
+        raise ValueError(f"The image has more than {MAX_DATA_URL // 10**6} million characters. Make it smaller.")
+    try:
+        content = base64.b64decode(data, validate=True) if comma and head.endswith(";base64") else b""
+    except binascii.Error:
+        content = b""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image"
+        path.write_bytes(content)
+        return open_image(path)
 
 
 def image_sizes(paths: Sequence[str | Path]) -> list[tuple[int, int]]:

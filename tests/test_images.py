@@ -1,5 +1,6 @@
 """Image files as people have them."""
 
+import base64
 import struct
 import zlib
 
@@ -8,7 +9,7 @@ import pytest
 from conftest import REFERENCE
 from PIL import Image
 
-from phi3v.images import MAX_PIXELS, image_sizes, open_image, open_images
+from phi3v.images import MAX_PIXELS, image_sizes, open_data_url, open_image, open_images
 
 
 def saved(tmp_path, image, name, **settings):
@@ -118,3 +119,15 @@ def test_several_images_share_the_limit(tmp_path):
     assert open_images([path])[0].size == (side, side)
     with pytest.raises(ValueError, match="Image 2: .*megapixels"):
         open_images([path, path])
+
+
+def test_data_urls(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (3, 2), "red").save(path)
+    url = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    assert open_data_url(url).size == (3, 2)
+    for wrong in ("data:image/png;base64,%%%", "data:text/plain,abc", "data:", "data:image/png;base64,aGVsbG8="):
+        with pytest.raises(ValueError, match="not an image"):
+            open_data_url(wrong)
+    with pytest.raises(ValueError, match="Make it smaller"):
+        open_data_url("data:image/png;base64," + "A" * 28_000_000)
