@@ -56,7 +56,14 @@ class Phi3Vision:
         context_length: tokens that prompt and answer share.
     """
 
-    def __init__(self, model, processor: Phi3VProcessor, model_id: str, num_crops: int | None = None):
+    def __init__(
+        self,
+        model,
+        processor: Phi3VProcessor,
+        model_id: str,
+        num_crops: int | None = None,
+        worker: Worker | None = None,
+    ):
         self.model = model.eval()
         self.processor = processor
         self.model_id = model_id
@@ -67,7 +74,7 @@ class Phi3Vision:
         self.context_length: int = model.config.max_position_embeddings
         self._literal = literal_text(processor.tokenizer)
         self._end_ids = self._find_end_ids()
-        self._worker = Worker("phi3v")
+        self._worker = worker or Worker("phi3v")
 
     @classmethod
     def from_pretrained(
@@ -78,6 +85,7 @@ class Phi3Vision:
         dtype: str = "auto",
         attn_implementation: str = "auto",
         num_crops: int | None = None,
+        here: bool = False,
     ) -> "Phi3Vision":
         """Load a checkpoint.
 
@@ -88,25 +96,32 @@ class Phi3Vision:
             dtype: `auto`, `bfloat16`, `float16` or `float32`.
             attn_implementation: `auto`, `flash_attention_2`, `sdpa` or `eager`.
             num_crops: crops an image takes at most, 1 to 16; by default what the checkpoint says.
+            here: load on the calling thread, as ZeroGPU needs it, instead of the engine's own.
 
         Raises:
             ValueError: a setting is unknown or can't be had on this machine.
             OSError: the checkpoint can't be found or fetched.
         """
-        picked_device = pick_device(device)
-        picked_dtype = pick_dtype(dtype, picked_device)
-        attention = pick_attention(attn_implementation, picked_device, picked_dtype)
         _check(num_crops=num_crops)
-        loaded = AutoModelForImageTextToText.from_pretrained(
-            model,
-            revision=revision,
-            dtype=picked_dtype,
-            attn_implementation=attention,
-            device_map=picked_device,
-            use_safetensors=True,
-        )
-        processor = AutoProcessor.from_pretrained(model, revision=revision)
-        return cls(loaded, processor, str(model), num_crops)
+        worker = Worker("phi3v")
+
+        def load():
+            picked_device = pick_device(device)
+            picked_dtype = pick_dtype(dtype, picked_device)
+            loaded = AutoModelForImageTextToText.from_pretrained(
+                model,
+                revision=revision,
+                dtype=picked_dtype,
+                attn_implementation=pick_attention(attn_implementation, picked_device, picked_dtype),
+                device_map=picked_device,
+                use_safetensors=True,
+            )
+            return loaded, AutoProcessor.from_pretrained(model, revision=revision)
+
+        # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
+        # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.
+        loaded, processor = load() if here else worker.submit(load)[1].result()
+        return cls(loaded, processor, str(model), num_crops, worker)
 
     @property
     def is_preview(self) -> bool:
@@ -173,11 +188,11 @@ class Phi3Vision:
             seed=seed,
             num_crops=num_crops,
         )
-        inputs = self._prepare(question, images, history, num_crops or self.num_crops)
-        stats = Stats(
-            image_tokens=int((inputs["input_ids"] == self.processor.image_token_id).sum()),
-            prompt_tokens=inputs["input_ids"].shape[1],
-        )
+        num_crops = num_crops or self.num_crops
+        prompt, all_images = self._prompt(question, images, history)
+        tokens = self.image_tokens([image.size for image in all_images], num_crops)
+        self._check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
+        stats = Stats(image_tokens=sum(tokens), prompt_tokens=len(self.processor.encode(prompt, tokens)))
         self._check_length(stats.prompt_tokens)
         room = self.context_length - stats.prompt_tokens
         settings = {
@@ -198,6 +213,7 @@ class Phi3Vision:
             stats.queued = time.perf_counter() - queued_at
             try:
                 if not stop.is_set():
+                    inputs = self.processor(text=prompt, images=all_images, num_crops=num_crops)
                     self._generate(inputs, settings, seed, streamer, stop)
                 stats.stop_reason = self._stop_reason(streamer, stop, settings["max_new_tokens"])
             finally:
@@ -213,14 +229,13 @@ class Phi3Vision:
         stream = self.stream(question, images, history, **settings)
         return Answer("".join(stream), stream.stats)
 
-    def _prepare(self, question: str, images: Sequence[Image.Image], history: Sequence[dict], num_crops: int):
+    def _prompt(self, question: str, images: Sequence[Image.Image], history: Sequence[dict]):
+        """The prompt in the chat format and all its images, in order."""
         if not question.strip():
             raise ValueError("The question is empty. Write what you want to know.")
         content = [{"type": "image", "image": image} for image in images]
         content.append({"type": "text", "text": question.strip()})
         messages = [*history, {"role": "user", "content": content}]
-        # Already here, since preparing images that don't fit would take long.
-        self._check_length(sum(self.image_tokens([image.size for image in images], num_crops)))
         guarded, all_images = [], []
         for message in messages:
             if message["role"] not in ("user", "assistant"):
@@ -230,8 +245,7 @@ class Phi3Vision:
                 parts = [{"type": "text", "text": parts}]
             all_images += [part["image"] for part in parts if part["type"] == "image"]
             guarded.append({"role": message["role"], "content": [self._guard(part) for part in parts]})
-        prompt = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
-        return self.processor(text=prompt, images=all_images, num_crops=num_crops)
+        return self.processor.apply_chat_template(guarded, add_generation_prompt=True), all_images
 
     def _check_length(self, tokens: int) -> None:
         if tokens >= self.context_length:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from .device import pick_device
 from .inference import PREVIEW_MODEL, Phi3Vision
 from .options import Options
+from .zero import keep, on_zero_gpu
 
 PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
 PHI_3_VISION_GIB = 10  # weights 7.7 GiB, the rest for an image's prompt at 16 crops
@@ -33,7 +34,7 @@ class LoadState:
     """How far loading is.
 
     Attributes:
-        stage: `fetching`, `loading`, `ready` or `failed`.
+        stage: `asleep` (until the first question), `fetching`, `loading`, `ready` or `failed`.
         model: what is being loaded, a name or a folder.
         progress: part of the download that is done, 0 to 1, while fetching and if known.
         problem: what went wrong and what to do, if `failed`; why the preview model stands in, if it does.
@@ -58,12 +59,25 @@ class EngineLoader:
         self.engine: Phi3Vision | None = None
         self._settled = threading.Event()
         self._lock = threading.Lock()
-        self.state = LoadState("loading", resolve_model(options))
+        self.state = LoadState("asleep", resolve_model(options))
+
+    def wake(self) -> None:
+        """Begin to load, if nobody has."""
+        with self._lock:
+            if self.state.stage != "asleep":
+                return
+            self.state = LoadState("loading", self.state.model)
+        self.start()
 
     def start(self) -> "EngineLoader":
-        """Begin to load. Returns at once."""
+        """Begin to load. Returns at once; on ZeroGPU, which takes only what the main thread loads, at the end."""
+        if self.state.stage == "asleep":
+            self.state = LoadState("loading", self.state.model)
         self._settled.clear()
-        threading.Thread(target=self._load, args=(self.state.model,), name="phi3v-load", daemon=True).start()
+        if on_zero_gpu():
+            self._load(self.state.model)
+        else:
+            threading.Thread(target=self._load, args=(self.state.model,), name="phi3v-load", daemon=True).start()
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -88,10 +102,17 @@ class EngineLoader:
                 folder = self._fetch(model)
             self.state = LoadState("loading", model, problem=problem)
             engine = Phi3Vision.from_pretrained(
-                folder, None, options.device, options.dtype, options.attn_implementation, options.num_crops
+                folder,
+                None,
+                options.device,
+                options.dtype,
+                options.attn_implementation,
+                options.num_crops,
+                here=on_zero_gpu(),
             )
             engine.model_id = model
             self.engine = engine
+            keep(engine)
             self.state = LoadState("ready", model, problem=problem)
         except Exception as error:
             log.warning("Loading %s failed: %s: %s", model, type(error).__name__, error)

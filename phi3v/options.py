@@ -52,13 +52,22 @@ class Options:
     device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu")
     dtype: str = _option("auto", "precision of the weights", choices=("auto", *DTYPES))
     attn_implementation: str = _option("auto", "attention; auto takes flash-attn where it is", choices=ATTENTION)
+    preload: bool = _option(True, "load the model at the start; otherwise when the first question comes", kind=_switch)
     num_crops: int | None = _option(None, "crops an image takes at most", kind=_between(*BOUNDS["num_crops"]))
     max_new_tokens: int = _option(
         1000, "most tokens an answer may be asked for", kind=_between(*BOUNDS["max_new_tokens"])
     )
     max_time: int = _option(300, "seconds after which an answer ends", kind=_between(1, 3600))
     max_file_size: int = _option(20, "megabytes an uploaded file may have", kind=_between(1, 1000))
+    max_images: int = _option(8, "images that a question or comparison may have", kind=_between(2, 64))
+    max_pages: int = _option(50, "pages of PDFs and images that are read at once", kind=_between(1, 1000))
+    web: bool = _option(
+        True, "let visitors name an image's public address, which this machine then fetches", kind=_switch
+    )
     max_queue: int = _option(32, "requests that may wait", kind=_between(1, 10_000))
+    concurrency: int = _option(
+        4, "requests whose images are held in memory at once; the model answers one at a time", kind=_between(1, 64)
+    )
     share: bool = _option(False, "make a public link", kind=_switch)
     server_name: str | None = _option(None, "address to listen on (127.0.0.1; 0.0.0.0 for all)")
     server_port: int | None = _option(None, "port to listen on (7860)", kind=_between(1, 65535))
@@ -79,7 +88,7 @@ def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[s
         default = option.default
         if variable in environment:
             default = _from_environment(parser, variable, environment[variable], kind, choices)
-        shown = "" if option.default in (None, False) else f" (default: {option.default})"
+        shown = "" if option.default in (None, False, True) else f" (default: {option.default})"
         common = {"default": default, "help": f"{settings['help']}{shown} [{variable}]"}
         flag = "--" + option.name.replace("_", "-")
         if kind is _switch:

@@ -102,7 +102,7 @@ class Phi3VProcessor(ProcessorMixin):
             data = self.image_processor.preprocess(flat, num_crops=num_crops)
             tokens_of_image = iter(data.pop("num_img_tokens"))
         sequences = [
-            self._encode(prompt, [next(tokens_of_image) for _ in images], truncation=truncation, max_length=max_length)
+            self.encode(prompt, [next(tokens_of_image) for _ in images], truncation=truncation, max_length=max_length)
             for prompt, images in zip(prompts, images_of, strict=True)
         ]
         length = max_length if padding == "max_length" else None
@@ -126,12 +126,18 @@ class Phi3VProcessor(ProcessorMixin):
         remaining = iter(images)
         return [[next(remaining) for _ in range(count)] for count in counts]
 
-    def _encode(self, prompt: str, tokens_of_image: list[int], **truncation) -> list[int]:
-        """Token ids. Text between tags is encoded piece by piece, each with a BOS where the tokenizer adds one."""
+    def encode(self, prompt: str, tokens_of_image: list[int], truncation=None, max_length=None) -> list[int]:
+        """Token ids of a prompt whose images take that many tokens each.
+
+        Text between tags is encoded piece by piece, each with a BOS where the tokenizer adds one.
+
+        Raises:
+            ValueError: as of a call.
+        """
         if not tokens_of_image:
             # Unlike the reference this ignores an empty list of images, there an IndexError.
-            return self.tokenizer(prompt, **truncation).input_ids
-        if truncation["truncation"]:
+            return self.tokenizer(prompt, truncation=truncation, max_length=max_length).input_ids
+        if truncation:
             raise ValueError("A prompt with images can't be truncated: an image would lose some of its positions.")
         if self.image_token in prompt:
             raise ValueError(f"The prompt contains {self.image_token!r}. Mark images with <|image_1|>, <|image_2|>, …")

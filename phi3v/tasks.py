@@ -37,27 +37,25 @@ COMPARE = (
     Preset("In common", "What do these images have in common?"),
 )
 
-# The bundled checkpoint is an early one: it knows the instruction in these words, without the second sentence.
-PREVIEW_WORDS = {OCR["text"].prompt: "Read all the text in this image."}
-
 DESCRIBE_EXAMPLES = [
     [str(EXAMPLES / "shapes.png"), "Describe this image in detail."],
     [str(EXAMPLES / "street_sign.png"), "What does the sign say?"],
-    [str(EXAMPLES / "revenue_chart.png"), "Explain this chart."],
+    [str(EXAMPLES / "revenue_chart.png"), "Turn this chart into a table."],
 ]
 OCR_EXAMPLES = [
     [str(EXAMPLES / "book_cover.png"), "title and author"],
-    [str(EXAMPLES / "receipt.png"), "text"],
-    [str(EXAMPLES / "table.png"), "text"],
+    [str(EXAMPLES / "receipt.png"), "json"],
+    [str(EXAMPLES / "table.png"), "markdown"],
 ]
 COMPARE_EXAMPLES = [
-    [[str(EXAMPLES / f"compare_{number}{letter}.png") for letter in "ab"], COMPARE[0].prompt] for number in (1, 2, 3)
+    [[str(EXAMPLES / f"compare_{number}{letter}.png") for letter in "ab"], preset.prompt]
+    for number, preset in enumerate(COMPARE, 1)
 ]
 
 DEFAULT_QUESTION = "What is shown in this image?"
 DEFAULT_COMPARISON = COMPARE[0].prompt
 MAX_QUESTION_CHARACTERS = 4000
-MIN_IMAGES, MAX_IMAGES = 2, 8
+MIN_IMAGES = 2
 CROPS_OF_A_SET = 4  # what the model card advises for several images; 16 for one
 
 
@@ -72,31 +70,46 @@ def describe_question(image, question: str) -> str:
     return _bounded(question) or DEFAULT_QUESTION
 
 
-def ocr_question(document, output_format: str) -> str:
+def ocr_question(documents: Sequence, output_format: str) -> str:
     """The instruction that reads a document in one of the formats of `OCR`.
 
     Raises:
         ValueError: there is no document, or the format is unknown.
     """
-    if not document:
-        raise ValueError("There is no document yet. Drop an image of one, paste one or pick an example.")
+    if not documents:
+        raise ValueError("There is no document yet. Drop an image or a PDF, paste an image or pick an example.")
     if output_format not in OCR:
         raise ValueError(f"Unknown output format {output_format!r}. Choose one of: {', '.join(OCR)}.")
     return OCR[output_format].prompt
 
 
-def compare_question(images: Sequence | None, question: str) -> str:
+def compare_question(images: Sequence | None, question: str, most: int) -> str:
     """The question about several images.
 
     Raises:
-        ValueError: there are fewer than two images or more than eight, or the question is too long.
+        ValueError: there are fewer than two images or more than `most`, or the question is too long.
     """
     count = len(images or ())
     if count < MIN_IMAGES:
         raise ValueError(f"A comparison needs at least {MIN_IMAGES} images; there {'is 1' if count else 'are none'}.")
-    if count > MAX_IMAGES:
-        raise ValueError(f"At most {MAX_IMAGES} images can be compared; there are {count}. Remove some.")
+    if count > most:
+        raise ValueError(f"At most {most} images can be compared; there are {count}. Remove some.")
     return _bounded(question) or DEFAULT_COMPARISON
+
+
+def chat_question(message: dict | None, most: int) -> tuple[str, list[str]]:
+    """A message's words and image files.
+
+    Raises:
+        ValueError: there are no words, too many, or too many images.
+    """
+    message = message or {}
+    text, files = _bounded(message.get("text")), list(message.get("files") or ())
+    if not text:
+        raise ValueError("There is no question yet. Write one.")
+    if len(files) > most:
+        raise ValueError(f"A message takes at most {most} images; there are {len(files)}. Remove some.")
+    return text, files
 
 
 def _bounded(question: str | None) -> str:

@@ -1,9 +1,12 @@
 """Show the code: the few lines of Python that ask the same."""
 
 import inspect
+from collections.abc import Sequence
+from pathlib import Path
 
 import gradio as gr
 
+from ..conversation import Exchange
 from ..inference import PREVIEW_MODEL, Phi3Vision
 from ..loading import EngineLoader, public_name
 from .parts import PRIVATE
@@ -16,13 +19,14 @@ DEFAULTS = {
 }
 
 
-def snippet(model: str, question: str, images: int, arguments: dict) -> str:
+def snippet(model: str, question: str, images: int, arguments: dict, earlier: Sequence[Exchange] = ()) -> str:
     """Python that puts this question to this model, with the settings that differ from the defaults.
 
     Args:
         model: a name or a folder, of which only the last part is shown; the bundled model is the default, not named.
         images: how many files to name.
         arguments: keyword arguments of `Phi3Vision.stream`.
+        earlier: the conversation before.
     """
     files = ["image.png"] if images == 1 else [f"image_{number}.png" for number in range(1, images + 1)]
     opened = ", ".join(f'Image.open("{file}")' for file in files)
@@ -34,9 +38,22 @@ def snippet(model: str, question: str, images: int, arguments: dict) -> str:
         "\n"
         f"engine = Phi3Vision.from_pretrained({named})\n"
         f"images = [{opened}]\n"
-        f"for text in engine.stream({question!r}, images{''.join(settings)}):\n"
+        f"{_history(earlier)}"
+        f"for text in engine.stream({question!r}, images{', history' if earlier else ''}{''.join(settings)}):\n"
         '    print(text, end="", flush=True)\n'
     )
+
+
+def _history(earlier: Sequence[Exchange]) -> str:
+    if not earlier:
+        return ""
+    lines = ["history = ["]
+    for exchange in earlier:
+        parts = [f'{{"type": "image", "image": Image.open({Path(file).name!r})}}' for file in exchange.files]
+        parts.append(f'{{"type": "text", "text": {exchange.question!r}}}')
+        lines.append(f'    {{"role": "user", "content": [{", ".join(parts)}]}},')
+        lines.append(f'    {{"role": "assistant", "content": {exchange.answer!r}}},')
+    return "\n".join([*lines, "]", ""])
 
 
 def code_panel(loader: EngineLoader, request: Request, inputs: list, stand_in, tab: str) -> None:
@@ -50,10 +67,11 @@ def code_panel(loader: EngineLoader, request: Request, inputs: list, stand_in, t
 
     def show(files, *values):
         try:
-            question, files, arguments = request(loader.engine, files or stand_in, *values)
+            query = request(loader.engine, files or stand_in, *values)
         except ValueError as error:
             return f"# {error}\n"
-        return snippet(loader.state.model, question, len(files), arguments)
+        return snippet(loader.state.model, query.question, len(query.files), query.arguments, query.earlier)
 
     panel.expand(show, inputs, code, **PRIVATE)
-    gr.on([component.change for component in inputs], show, inputs, code, trigger_mode="always_last", **PRIVATE)
+    changes = [component.change for component in inputs if not isinstance(component, gr.State)]
+    gr.on(changes, show, inputs, code, trigger_mode="always_last", **PRIVATE)

@@ -1,37 +1,40 @@
 """Tab: several images, one question."""
 
+from functools import partial
+
 import gradio as gr
 
 from ..images import image_sizes
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
+from ..options import Options
 from ..tasks import (
     COMPARE,
     COMPARE_EXAMPLES,
     CROPS_OF_A_SET,
     DEFAULT_COMPARISON,
-    MAX_IMAGES,
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
 from .code import code_panel
-from .parts import PRIVATE, answer_panel, ask_and_stop, examples, preset_chips
+from .parts import PRIVATE, TALKING, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
-from .streaming import answers, endpoint, wire
-from .upload import FilePaths, GalleryPaths
+from .streaming import Query, Tab, Turns, answers, endpoint, refusal
+from .upload import FileList, GalleryPaths
+from .web import from_the_web
 
 
-def build(loader: EngineLoader, settings: Settings) -> None:
-    """The tab and its endpoint `/compare`."""
+def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Textbox:
+    """The tab and its endpoint `/compare`; returns its question."""
 
-    def request(engine, images, question, *values):
+    def request(engine, images, question, *values) -> Query:
         arguments = settings.as_arguments(*values)
         if engine:
             arguments["num_crops"] = crops_of_a_set(engine, arguments["num_crops"])
-        return compare_question(images, question), images, arguments
+        return Query(compare_question(images, question, options.max_images), images, arguments)
 
-    def generate(stop, *values):
-        yield from answers(loader, request, values, settings.max_time, stop)
+    def generate(turns: Turns, *values):
+        yield from answers(loader, request, values, settings.max_time, turns.stop)
 
     def compare(
         images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
@@ -49,13 +52,17 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of each image, 1 to 16; 0 as the model card advises for several images, at most 4.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(None, images, question, *values):
+        try:
+            images = files.images_of(images)
+        except ValueError as error:
+            raise refusal(error) from error
+        for text, _ in answers(loader, request, (images, question, *values), settings.max_time):
             yield text
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
             gallery = GalleryPaths(
-                label=f"2 to {MAX_IMAGES} images, in order",
+                label=f"2 to {options.max_images} images, in order",
                 sources=["upload", "webcam", "clipboard"],
                 file_types=["image"],
                 type="filepath",
@@ -63,8 +70,17 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 columns=4,
                 height=340,
                 object_fit="contain",
+                buttons=["fullscreen"],
                 elem_id="compare-images",
             )
+            if options.web:
+                from_the_web(gallery, "compare")
+            selected = gr.State()
+            with gr.Row(elem_classes=["chips"], elem_id="compare-order"):
+                movers = [
+                    (gr.Button(label, size="sm", min_width=0, elem_classes=["chip"]), step)
+                    for label, step in (("Move earlier", -1), ("Move later", 1))
+                ]
             cost = gr.Markdown(elem_classes=["stats"], elem_id="compare-cost")
             question = gr.Textbox(
                 label="Question",
@@ -77,17 +93,48 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             ask_button, stop, clear = ask_and_stop("Compare", "compare")
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
+            with gr.Accordion("One over the other", visible=False, elem_id="compare-slider") as over:
+                slider = gr.ImageSlider(
+                    label="Drag the line", interactive=False, max_height=420, buttons=["fullscreen"], show_label=False
+                )
 
+    gallery.select(_index, None, selected, **PRIVATE)
+    for button, step in movers:
+        button.click(partial(moved, step=step), [gallery, selected], [gallery, selected], **TALKING)
+    gallery.change(_pair, gallery, [over, slider], **PRIVATE)
     for change in (gallery.change, settings.num_crops.change):
         change(lambda *values: cost_line(loader.engine, *values), [gallery, settings.num_crops], cost, **PRIVATE)
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     inputs = [gallery, question, *settings.components]
-    wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
-    clear.add([gallery, question, cost])
+    Tab(answer, stats, ask_button, stop, clear).on([ask_button.click, question.submit, started.then], generate, inputs)
+    clear.add([gallery, question, cost, slider])
+    clear.click(lambda: gr.update(visible=False), None, over, **PRIVATE)
     code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
     # For the API a plain list of files; the gallery would ask for pairs with captions.
-    files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
+    files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])
+    return question
+
+
+def _index(event: gr.SelectData) -> int:
+    return event.index
+
+
+def _pair(images: list[str]):
+    """The slider, for exactly two images."""
+    two = len(images or ()) == 2
+    return gr.update(visible=two), tuple(images) if two else None
+
+
+def moved(images: list[str], selected: int | None, step: int):
+    """The gallery with the selected image one place earlier or later, and where it is then."""
+    if selected is None or not 0 <= selected < len(images or ()):
+        gr.Info("Tap an image first, then move it.")
+        return gr.skip(), gr.skip()
+    place = min(max(selected + step, 0), len(images) - 1)
+    images = list(images)
+    images.insert(place, images.pop(selected))
+    return gr.update(value=images, selected_index=place), place
 
 
 def crops_of_a_set(engine: Phi3Vision, num_crops: int | None) -> int:

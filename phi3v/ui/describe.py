@@ -1,24 +1,32 @@
-"""Tab: one image, one question."""
+"""Tab: one image, and questions about it, one after another."""
 
 import gradio as gr
 
+from ..conversation import Exchange
 from ..loading import EngineLoader
+from ..options import Options
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
+from .chatting import ask_again, conversation_panel, converse, words
 from .code import code_panel
-from .parts import answer_panel, ask_and_stop, examples, preset_chips
+from .parts import ask_and_stop, examples, preset_chips
 from .settings import Settings
-from .streaming import answers, endpoint, wire
+from .streaming import Query, Tab, Turns, answers, endpoint
 from .upload import ImagePath
+from .web import from_the_web
 
 
-def build(loader: EngineLoader, settings: Settings) -> None:
-    """The tab and its endpoint `/describe`."""
+def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Textbox:
+    """The tab and its endpoint `/describe`; returns its question."""
 
-    def request(engine, image, question, *values):
-        return describe_question(image, question), [image], settings.as_arguments(*values)
+    def request(engine, image, question, *values) -> Query:
+        return Query(describe_question(image, question), [image], settings.as_arguments(*values))
 
-    def generate(stop, *values):
-        yield from answers(loader, request, values, settings.max_time, stop)
+    def generate(turns: Turns, image, question, *values):
+        question = describe_question(image, question)
+        # Another image begins another conversation.
+        earlier = turns.exchanges if turns.exchanges and turns.exchanges[0].files == [image] else []
+        exchange = Exchange(question, [] if earlier else [image])
+        yield from converse(loader, settings, turns, earlier, exchange, values, words)
 
     def describe(
         image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
@@ -36,7 +44,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(None, image, question, *values):
+        for text, _ in answers(loader, request, (image, question, *values), settings.max_time):
             yield text
 
     with gr.Row(equal_height=False):
@@ -49,6 +57,8 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 height=340,
                 elem_id="describe-image",
             )
+            if options.web:
+                from_the_web(image, "describe")
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_QUESTION,
@@ -59,11 +69,16 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             preset_chips(DESCRIBE, question)
             ask_button, stop, clear = ask_and_stop("Ask", "describe")
         with gr.Column(scale=6):
-            answer, stats = answer_panel("describe")
+            turns = gr.State()
+            hint = "Ask about the image, and then ask on: earlier answers stay."
+            answer, stats = conversation_panel(loader, turns, "describe", hint)
 
     started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
-    wire([ask_button.click, question.submit, started.then], stop, clear, ask_button, generate, inputs, answer, stats)
+    tab = Tab(answer, stats, ask_button, stop, clear, turns, words)
+    tab.on([ask_button.click, question.submit, started.then], generate, inputs)
+    tab.on([answer.retry], ask_again(loader, settings, words), list(settings.components))
     clear.add([image, question])
     code_panel(loader, request, inputs, "image.png", "describe")
     endpoint(describe, inputs)
+    return question

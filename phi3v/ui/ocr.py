@@ -1,27 +1,54 @@
-"""Tab: a document's text, in several formats."""
+"""Tab: the text of documents, page by page, in several formats."""
 
 import gradio as gr
 
+from ..conversation import Exchange
 from ..loading import EngineLoader
-from ..tasks import OCR, OCR_EXAMPLES, PREVIEW_WORDS, ocr_question
+from ..options import Options
+from ..pages import as_file, as_zip, count_pages, joined, pages_of
+from ..tasks import OCR, OCR_EXAMPLES, ocr_question
 from .code import code_panel
 from .parts import PRIVATE, ask_and_stop, examples, stats_below
+from .saving import save_chip
 from .settings import Settings
-from .streaming import answers, endpoint, wire
-from .upload import ImagePath
+from .streaming import Query, Tab, Turns, answers, endpoint, refusal
+from .upload import FilePaths, ImagePath
+from .web import from_the_web
 
 
-def build(loader: EngineLoader, settings: Settings) -> None:
-    """The tab and its endpoint `/ocr`."""
+def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radio:
+    """The tab and its endpoint `/ocr`; returns its output format."""
 
-    def request(engine, document, output_format, *values):
-        prompt = ocr_question(document, output_format)
-        if engine and engine.is_preview:
-            prompt = PREVIEW_WORDS.get(prompt, prompt)
-        return prompt, [document], settings.as_arguments(*values)
+    def request(engine, image, files, output_format, *values) -> Query:
+        chosen = [*([image] if image else []), *(files or [])]
+        return Query(ocr_question(chosen, output_format), chosen, settings.as_arguments(*values))
 
-    def generate(stop, *values):
-        yield from answers(loader, request, values, settings.max_time, stop)
+    def read_pages(pages: list[Exchange], stop, *values):
+        """Texts of all pages so far and a line on what is going on; `pages` grows."""
+        query = request(None, *values)
+        total = count_pages(query.files, options.max_pages)
+        for number, (name, image) in enumerate(pages_of(query.files, options.max_pages), 1):
+            page = Exchange(name)
+            pages.append(page)
+            try:
+                if isinstance(image, ValueError):
+                    raise image
+                each = Query(query.question, [image], query.arguments)
+                for page.answer, line in answers(loader, lambda engine, q=each: q, (), settings.max_time, stop):
+                    yield joined(pages), line if total == 1 else _progress(number, total, line)
+            except ValueError as error:
+                if total == 1:
+                    raise
+                page.answer = f"[{error}]"
+            if stop and stop.is_set():
+                break
+        if total > 1:
+            done = len(pages)
+            yield joined(pages), f"{done} of {total} pages{' · stopped' if stop and stop.is_set() else ''}"
+
+    def generate(turns: Turns, *values):
+        turns.exchanges = []
+        yield from read_pages(turns.exchanges, turns.stop, *values)
 
     def ocr(
         document,
@@ -36,7 +63,7 @@ def build(loader: EngineLoader, settings: Settings) -> None:
         """Read a document. Yields its text so far, without commentary.
 
         Args:
-            document: an image file.
+            document: an image or PDF file; a PDF's pages are read one after another.
             output_format: "text", "markdown" (headings, lists, tables), "json" (fields) or "title and author".
             max_new_tokens: where the text is cut off.
             temperature: 0 takes the likeliest token each time, up to 2.
@@ -46,18 +73,31 @@ def build(loader: EngineLoader, settings: Settings) -> None:
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in generate(None, document, output_format, *values):
-            yield text
+        try:
+            for text, _ in read_pages([], None, None, [document] if document else [], output_format, *values):
+                yield text
+        except ValueError as error:
+            raise refusal(error) from error
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
             document = ImagePath(
-                label="Document",
+                label="One page",
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 buttons=["fullscreen"],
-                height=340,
+                height=280,
                 elem_id="ocr-document",
+            )
+            if options.web:
+                from_the_web(document, "ocr")
+            files = FilePaths(
+                label="Several pages: images and PDFs, in order",
+                file_count="multiple",
+                file_types=["image", ".pdf"],
+                type="filepath",
+                height=160,
+                elem_id="ocr-files",
             )
             output_format = gr.Radio(
                 [(preset.label, name) for name, preset in OCR.items()],
@@ -78,14 +118,31 @@ def build(loader: EngineLoader, settings: Settings) -> None:
                 elem_id="ocr-answer",
             )
             stats = stats_below("ocr")
+            turns = gr.State()
+            with gr.Row(elem_classes=["chips"]):
+                for label, kind, make in (("Save", "file", as_file), ("Save each page (zip)", "zip", as_zip)):
+                    save_chip(label, f"ocr-save-{kind}", [turns, output_format], _maker(make))
             with gr.Accordion("Rendered", open=True, visible=False) as rendered:
                 preview = gr.Markdown(elem_id="ocr-rendered")
 
     started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
-    inputs = [document, output_format, *settings.components]
-    wire([read.click, started.then], stop, clear, read, generate, inputs, answer, stats)
+    inputs = [document, files, output_format, *settings.components]
+    Tab(answer, stats, read, stop, clear, turns).on([read.click, started.then], generate, inputs)
     output_format.change(lambda name: gr.update(visible=name == "markdown"), output_format, rendered, **PRIVATE)
-    answer.change(None, answer, preview, js="text => text", api_visibility="private")
-    clear.add([document, preview])
+    shown = "(text, format) => format === 'markdown' ? text : ''"  # rendering anew for each piece takes long
+    answer.change(None, [answer, output_format], preview, js=shown, api_visibility="private")
+    clear.add([document, files, preview])
     code_panel(loader, request, inputs, "image.png", "ocr")
-    endpoint(ocr, inputs)
+    # For the API one file of either kind.
+    file = FilePaths(label="document", type="filepath", visible=False)
+    endpoint(ocr, [file, output_format, *settings.components])
+    return output_format
+
+
+def _progress(number: int, total: int, line: str) -> str:
+    bar = f'<progress value="{number - 1}" max="{total}" aria-label="pages read"></progress>'
+    return f"{bar} Page {number} of {total} · {line}"
+
+
+def _maker(make):
+    return lambda turns, output_format: make(turns.exchanges, output_format) if turns and turns.exchanges else None

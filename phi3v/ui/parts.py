@@ -7,6 +7,8 @@ import gradio as gr
 from ..tasks import Preset
 
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Of events that may show a message: those travel through the queue.
+TALKING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def preset_chips(presets: Sequence[Preset], question: gr.Textbox) -> None:

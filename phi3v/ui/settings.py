@@ -27,12 +27,12 @@ class Settings:
         """The crops' slider."""
         return self.components[-1]
 
-    def render(self, app: gr.Blocks) -> None:
-        """Place the panel on the page, with the values that this browser had the last time."""
+    def render(self, app: gr.Blocks) -> gr.events.Dependency:
+        """Place the panel on the page, with the values that this browser had the last time; returns that event."""
         self.panel.render()
         kept = gr.BrowserState([], storage_key="phi3v-settings", secret=STORAGE_SECRET)
         components = list(self.components)
-        app.load(self._restore, kept, components, **PRIVATE)
+        restored = app.load(self._restore, kept, components, **PRIVATE)
         gr.on(
             [component.change for component in components],
             lambda *values: list(values),
@@ -41,15 +41,24 @@ class Settings:
             trigger_mode="always_last",
             **PRIVATE,
         )
+        return restored
 
     def _restore(self, values: list | None) -> list:
         """What was kept, as far as it fits: it comes from the browser, perhaps from another version of the app."""
         if not values or len(values) != len(self.components):
             return [gr.skip()] * len(self.components)
-        return [
-            value if isinstance(value, int | float) and component.minimum <= value <= component.maximum else gr.skip()
-            for component, value in zip(self.components, values, strict=True)
-        ]
+        return [self.bounded(component, value) for component, value in zip(self.components, values, strict=True)]
+
+    @staticmethod
+    def bounded(component: gr.components.Component, value):
+        """A value that comes from outside, if it is one that the component takes."""
+        try:
+            value = float(value)
+        except (TypeError, ValueError):
+            return gr.skip()
+        if not component.minimum <= value <= component.maximum:
+            return gr.skip()
+        return int(value) if value.is_integer() else value
 
     def as_arguments(self, max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops) -> dict:
         """Keyword arguments of `Phi3Vision.stream`.

@@ -15,8 +15,9 @@ TITLE = """
 
 PREVIEW_NOTE = (
     "<strong>This is the preview model</strong>, not Microsoft's Phi-3-Vision: a small checkpoint of the same "
-    "architecture, trained by this project on drawings of text and shapes. It reads, but it does not know photos, and "
-    f"compares badly. For the real one, start the app with <code>--model {PHI_3_VISION}</code>."
+    "architecture, trained by this project on pictures that it drew. It reads print, simple charts, tables and "
+    "coloured shapes and says what differs between two such pictures; photos it does not know. For the real one, "
+    f"start the app with <code>--model {PHI_3_VISION}</code>."
 )
 
 
@@ -32,7 +33,7 @@ def status_line(app: gr.Blocks, loader: EngineLoader) -> None:
         return (
             _render(loader),
             gr.update(visible=stage == "failed"),
-            gr.Timer(active=stage in ("fetching", "loading")),
+            gr.Timer(active=stage in ("asleep", "fetching", "loading")),
         )
 
     outputs = [status, use_preview, timer]
@@ -53,6 +54,10 @@ def _render(loader: EngineLoader) -> str:
     state, engine = loader.state, loader.engine
     if state.stage == "failed":
         return _card("failed", "No model", html.escape(state.problem))
+    if state.stage == "asleep":
+        return _card(
+            "loading", html.escape(public_name(state.model)), "It is loaded when the first question is asked."
+        )
     if engine is None:
         note = "You can ask already: the answer comes as soon as the model is there."
         return _card("loading", html.escape(loading_text(state)), note)

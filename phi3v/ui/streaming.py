@@ -3,12 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import gradio as gr
+from PIL import Image
 
+from ..conversation import Exchange, as_history, files_of
 from ..images import open_images
+from ..inference import Phi3Vision
 from ..loading import EngineLoader
 from ..streaming import AnswerStream, Stats
+from ..zero import ZeroStream, on_zero_gpu, pieces
 from .parts import PRIVATE
 from .status import loading_text
 
@@ -23,16 +28,32 @@ STOP_REASONS = {
 # Decoded images are large, so one request's are prepared at a time.
 PREPARING = threading.Lock()
 
+REFUSED = "That did not work"
+
+# Ask and Stop.
+IDLE = [gr.update(visible=True), gr.update(visible=False)]
+BUSY = IDLE[::-1]
+
 log = logging.getLogger("phi3v")
 
-# So many requests are prepared and wait at the engine, which tells them their place; others wait in Gradio's queue,
-# where they hold no images in memory.
-MODEL_EVENT = {"concurrency_id": "model", "concurrency_limit": 4, "show_progress": "hidden"}
+# As many requests as `Options.concurrency` says are prepared and wait at the engine, which tells them their place;
+# others wait in Gradio's queue, where they hold no images in memory.
+MODEL_EVENT = {"concurrency_id": "model", "show_progress": "hidden"}
 
 
-# From the engine (None while it loads) and the values of a tab's components: the question, the image files, and
-# keyword arguments of `Phi3Vision.stream`.
-Request = Callable[..., tuple[str, list[str], dict]]
+@dataclass
+class Query:
+    """What a tab asks: the question, its images (files or opened ones), keyword arguments of `Phi3Vision.stream`,
+    and the exchanges before."""
+
+    question: str
+    files: Sequence[str | Image.Image]
+    arguments: dict
+    earlier: Sequence[Exchange] = ()
+
+
+# From the engine (None while it loads) and the values of a tab's components.
+Request = Callable[..., Query]
 
 
 def answers(
@@ -50,6 +71,7 @@ def answers(
     Raises:
         gr.Error: with words for the visitor. What is not the visitor's doing is logged.
     """
+    loader.wake()
     while not loader.wait(POLL_SECONDS):
         if stop and stop.is_set():
             yield "", STOP_REASONS["stopped"]
@@ -59,8 +81,7 @@ def answers(
         raise gr.Error(loader.state.problem, title="No model", print_exception=False)
     try:
         with PREPARING:
-            question, files, arguments = request(loader.engine, *values)
-            stream = loader.engine.stream(question, open_images(files), max_time=max_time, **arguments)
+            stream = _ask(loader.engine, request(loader.engine, *values), max_time)
         text = ""
         try:
             while (piece := stream.read(timeout=POLL_SECONDS)) is not None:
@@ -70,13 +91,31 @@ def answers(
                     stream.close()  # goes on to the end, which is near now, for the final statistics
         finally:
             stream.close()
+    except gr.Error:
+        raise
     except (ValueError, MemoryError) as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+        raise refusal(error) from error
     except Exception as error:
         log.exception("A request failed")
         words = "The model failed at this request. Try again; the server's log says more."
         raise gr.Error(words, print_exception=False) from error
     yield text, stats_line(stream.stats)
+
+
+def refusal(error: Exception) -> gr.Error:
+    """The same words, for the visitor."""
+    return gr.Error(str(error), title=REFUSED, print_exception=False)
+
+
+def _ask(engine: Phi3Vision, query: Query, max_time: int) -> AnswerStream | ZeroStream:
+    images = open_images([*files_of(query.earlier), *query.files])
+    # The bundled model was trained on single questions: earlier words would only confuse it.
+    count = 0 if engine.is_preview else len(images) - len(query.files)
+    history = [] if engine.is_preview else as_history(query.earlier, images[:count])
+    arguments = {"max_time": max_time, **query.arguments}
+    if on_zero_gpu():
+        return ZeroStream(pieces(query.question, images[count:], history, arguments))
+    return engine.stream(query.question, images[count:], history, **arguments)
 
 
 def progress_line(stream: AnswerStream) -> str:
@@ -103,82 +142,134 @@ def stats_line(stats: Stats) -> str:
 
 
 class Turns:
-    """A visitor's questions on one tab, of which the latest counts. `number` and `stop` are the latest's."""
+    """A visitor's questions on one tab, of which the latest counts.
+
+    Attributes:
+        number, stop: the latest's.
+        cleared: whether everything was cleared since.
+        exchanges: the conversation, on tabs that have one.
+    """
 
     def __init__(self):
         self.number = 0
+        self.cleared = False
         self.stop = threading.Event()
+        self.exchanges: list[Exchange] = []
 
     def next(self) -> int:
         """Stop the question before and begin another; returns its number."""
         self.stop.set()
         self.stop = threading.Event()
+        self.cleared = False
         self.number += 1
         return self.number
 
 
-def wire(
-    start: list[Callable],
-    stop_button: gr.Button,
-    clear_button: gr.Button,
-    ask_button: gr.Button,
-    generate: Callable,
-    inputs: list,
-    answer: gr.components.Component,
-    stats: gr.Markdown,
-) -> None:
-    """Connect a tab: `generate` runs at any of `start`, the Ask button turns into Stop meanwhile.
+@dataclass
+class Tab:
+    """The components of a tab that its events share.
 
-    Gradio's own way to stop, `cancels`, leaves the page with an error or without the last statistics, depending on
-    which message comes first. So Stop sets an event that the generator sees, and the answer ends like any other.
-
-    Args:
-        start: events that begin an answer.
-        generate: generator of (answer, line) over the event that stops it and the values of `inputs`.
+    Attributes:
+        answer, stats: where the answer and the line below it go.
+        ask, stop, clear: buttons; Stop takes the place of Ask meanwhile.
+        turns: state that holds the visitor's `Turns`.
+        messages: on tabs with a conversation, its exchanges as the answer component shows them.
+        box: on tabs with a conversation, what is emptied once an answer begins.
     """
-    turns = gr.State()
-    number = gr.Number(visible=False)  # travels with a question through the queue, where the state would be the latest
-    idle = [gr.update(visible=True), gr.update(visible=False)]
-    busy = idle[::-1]
 
-    def begin(turns: Turns | None):
+    answer: gr.components.Component
+    stats: gr.Markdown
+    ask: gr.Button
+    stop: gr.Button
+    clear: gr.ClearButton
+    turns: gr.State = field(default_factory=gr.State)
+    messages: Callable[[Sequence[Exchange]], list[dict]] | None = None
+    box: gr.components.Component | None = None
+
+    def __post_init__(self):
+        self._number = gr.Number(visible=False)  # travels with a question, where the state would be the latest
+        self._outputs = [self.answer, self.stats, self.ask, self.stop, *([self.box] if self.box else [])]
+        self.stop.click(self._stop, self.turns, **PRIVATE)
+        for clear in (self.clear.click, *([self.answer.clear] if self.messages else [])):
+            clear(self._clear, self.turns, self._outputs[:4], **PRIVATE)
+
+    def on(self, events: Sequence[Callable], generate: Callable, inputs: list) -> None:
+        """Have `generate` run at any of `events`: a generator of (answer, line) over `Turns` and values of `inputs`.
+
+        Gradio's own way to stop, `cancels`, leaves the page with an error or without the last statistics, depending on
+        which message comes first. So Stop sets an event that the generator sees, and the answer ends like any other.
+        """
+
+        def run(turns: Turns, number: int, *values):
+            # A generator of its own, since Gradio looks at the function's kind.
+            yield from self._run(generate, turns, number, *values)
+
+        began = [self.turns, self._number, self.stats, self.ask, self.stop]
+        for event in events:
+            event(self._begin, self.turns, began, **PRIVATE).then(
+                run,
+                [self.turns, self._number, *inputs],
+                self._outputs,
+                api_visibility="private",
+                trigger_mode="multiple",
+                **MODEL_EVENT,
+            )
+
+    def _begin(self, turns: Turns | None):
         turns = turns or Turns()
-        return turns, turns.next(), "Waiting for a place …", *busy
+        return turns, turns.next(), "Waiting for a place …", *BUSY
 
-    def run(turns: Turns, number: int, *values):
+    def _run(self, generate: Callable, turns: Turns, number: int, *values):
         if turns.number != number:
             return
-        text = line = ""
-        answering = generate(turns.stop, *values)
+        line, shown = "", {}
+        kept = [gr.skip()] if self.box else []
+        emptied = False
+        answering = generate(turns, *values)
         try:
-            for text, line in answering:
+            for value, line in answering:
                 if turns.number != number:
+                    if turns.cleared:  # what was on its way then came later than the clearing
+                        yield self._empty, "", *IDLE, *kept
                     return
-                yield gr.update(value=text, elem_classes=["answer", "streaming"]), line, gr.skip(), gr.skip()
-        except gr.Error as error:
+                shown = {"value": value}
+                begun = self.box and not emptied and bool(value[-1]["content"])
+                emptied = emptied or begun
+                yield (
+                    gr.update(elem_classes=[*self._classes, "streaming"], **shown),
+                    line,
+                    gr.skip(),
+                    gr.skip(),
+                    *([None] if begun else kept),
+                )
+        except (gr.Error, ValueError) as error:
             # Raised, it would write "Error" over the answer and leave the buttons as they are.
-            gr.Warning(error.message, title=error.title, duration=None)
+            title = error.title if isinstance(error, gr.Error) else REFUSED
+            gr.Warning(getattr(error, "message", str(error)), title=title, duration=None)
             line = ""
+            if self.messages:
+                shown = {"value": self.messages(turns.exchanges)}
         finally:
             answering.close()
-        yield gr.update(value=text, elem_classes=["answer"]), line, *idle
+        yield gr.update(elem_classes=self._classes, **shown), line, *IDLE, *kept
 
-    def stop(turns: Turns | None):
+    @property
+    def _classes(self) -> list[str]:
+        return ["answer", "conversation"] if self.messages else ["answer"]
+
+    @property
+    def _empty(self) -> dict:
+        return gr.update(value=[] if self.messages else "", elem_classes=self._classes)
+
+    def _stop(self, turns: Turns | None):
         if turns:
             turns.stop.set()
 
-    def clear(turns: Turns | None):
+    def _clear(self, turns: Turns | None):
         if turns:
             turns.next()
-        return gr.update(value="", elem_classes=["answer"]), "", *idle
-
-    outputs = [answer, stats, ask_button, stop_button]
-    for event in start:
-        event(begin, turns, [turns, number, stats, ask_button, stop_button], **PRIVATE).then(
-            run, [turns, number, *inputs], outputs, api_visibility="private", trigger_mode="multiple", **MODEL_EVENT
-        )
-    stop_button.click(stop, turns, **PRIVATE)
-    clear_button.click(clear, turns, outputs, **PRIVATE)
+            turns.exchanges, turns.cleared = [], True
+        return self._empty, "", *IDLE
 
 
 def endpoint(function: Callable, inputs: list) -> None:

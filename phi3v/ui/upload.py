@@ -1,19 +1,49 @@
 """Components that hand over uploaded files, unopened, and nothing else."""
 
+import asyncio
+from collections.abc import Sequence
+
 import gradio as gr
+from gradio.data_classes import FileData, GradioRootModel
+from gradio.processing_utils import save_pil_to_cache
 from gradio_client.utils import is_http_url_like
+from PIL import Image
+
+from ..fetch import fetch_image
+from ..images import open_data_url
+
+ADDRESSES = ("data:", "http://", "https://")
+NOT_FETCHED = "Addresses are not fetched here. Download the file and send it."
+LONG_SIDE = 4096  # pixels that a fetched image keeps: several times what the model sees
 
 
-class UploadsOnly:
-    """Refuses addresses. Gradio fetches them before the app's function runs, and without a limit on their size."""
+class SafeFiles:
+    """Fetches images from addresses that a caller of the API gives only within the limits of `fetch_image`.
+
+    Gradio fetches them before the app's function runs, and without a limit on their size.
+
+    Attributes:
+        web: whether addresses are taken at all.
+    """
+
+    web = False
 
     async def async_move_resource_to_block_cache(self, url_or_file_path):
-        if is_http_url_like(str(url_or_file_path)):
-            raise gr.Error("Addresses are not fetched here. Download the file and send it.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        if not is_http_url_like(str(url_or_file_path)):
+            return await super().async_move_resource_to_block_cache(url_or_file_path)
+        if not self.web:
+            raise gr.Error(NOT_FETCHED, print_exception=False)
+        try:
+            image = await asyncio.to_thread(fetch_image, str(url_or_file_path))
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        image.thumbnail((LONG_SIDE, LONG_SIDE))
+        path = save_pil_to_cache(image, self.GRADIO_CACHE, format="png")
+        self.temp_files.add(path)
+        return path
 
 
-class ImagePath(UploadsOnly, gr.Image):
+class ImagePath(SafeFiles, gr.Image):
     """`gr.Image` whose value is the uploaded file's path.
 
     gr.Image opens the file before the app's function runs and fails with a traceback where it can't.
@@ -27,7 +57,7 @@ class ImagePath(UploadsOnly, gr.Image):
         return "image"
 
 
-class GalleryPaths(UploadsOnly, gr.Gallery):
+class GalleryPaths(SafeFiles, gr.Gallery):
     """`gr.Gallery` whose value is the uploaded files' paths, without captions."""
 
     def preprocess(self, payload) -> list[str]:
@@ -37,8 +67,64 @@ class GalleryPaths(UploadsOnly, gr.Gallery):
         return "gallery"
 
 
-class FilePaths(UploadsOnly, gr.File):
+class FilePaths(SafeFiles, gr.File):
     """`gr.File` of uploaded files."""
 
     def get_block_name(self) -> str:
         return "file"
+
+
+class Files(GradioRootModel):
+    """Uploaded files, and addresses: the MCP server passes those of a list on as they are."""
+
+    root: list[FileData | str]
+
+
+class FileList(SafeFiles, gr.File):
+    """`gr.File` with `file_count="multiple"`, whose value is paths, and addresses for `images_of`."""
+
+    @property
+    def data_model(self) -> type[Files]:
+        return Files
+
+    @data_model.setter
+    def data_model(self, _) -> None:
+        """gr.File would set one without addresses."""
+
+    def api_info(self) -> dict:
+        # Written out: references to definitions the MCP server loses, and then refuses every call.
+        item = FileData.model_json_schema()
+        item["properties"]["meta"] = item.pop("$defs")["FileDataMeta"] | item["properties"]["meta"]
+        item["properties"]["meta"].pop("$ref", None)
+        return {"type": "array", "title": "ListFiles", "items": item}
+
+    def preprocess(self, payload: Files | None) -> list[str]:
+        files = payload.root if payload else []
+        if any(isinstance(file, str) and not file.startswith(ADDRESSES) for file in files):
+            raise gr.Error("A file is an upload or an address, not a path.", print_exception=False)
+        return [file if isinstance(file, str) else file.path for file in files]
+
+    def images_of(self, files: Sequence[str]) -> list[str | Image.Image]:
+        """The value with images in place of addresses.
+
+        Raises:
+            ValueError: an address is not fetched, or is not one; what is there is no image.
+        """
+        return [file if file in self.temp_files else self._from_address(file) for file in files or ()]
+
+    def _from_address(self, address: str) -> Image.Image:
+        if address.startswith("data:"):
+            return open_data_url(address)
+        if self.web and is_http_url_like(address):
+            return fetch_image(address)
+        raise ValueError(NOT_FETCHED)
+
+    def get_block_name(self) -> str:
+        return "file"
+
+
+class ChatBox(SafeFiles, gr.MultimodalTextbox):
+    """`gr.MultimodalTextbox` of uploaded files."""
+
+    def get_block_name(self) -> str:
+        return "multimodaltextbox"

@@ -1,0 +1,106 @@
+"""Tab: a conversation with images in any turn."""
+
+import gradio as gr
+
+from ..conversation import Exchange
+from ..loading import EngineLoader
+from ..options import Options
+from ..tasks import MAX_QUESTION_CHARACTERS, chat_question
+from .chatting import ask_again, conversation_panel, converse, messages
+from .code import code_panel
+from .parts import ask_and_stop
+from .settings import Settings
+from .streaming import Query, Tab, Turns, answers, endpoint
+from .upload import ChatBox, FileList
+
+
+def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
+    """The tab and its endpoint `/chat`."""
+
+    def generate(turns: Turns, message, *values):
+        text, files = chat_question(message, options.max_images)
+        yield from converse(loader, settings, turns, turns.exchanges, Exchange(text, files), values, messages)
+
+    def chat(
+        question,
+        images=None,
+        history=None,
+        max_new_tokens=500,
+        temperature=0,
+        top_p=1,
+        repetition_penalty=1,
+        seed=-1,
+        num_crops=0,
+    ):
+        """Continue a conversation. Yields the answer so far, as plain text.
+
+        Args:
+            question: the next message.
+            images: image files, which come before the conversation's first question.
+            history: earlier exchanges, oldest first: [["question", "answer"], ...].
+            max_new_tokens: where the answer is cut off.
+            temperature: 0 takes the likeliest token each time, up to 2.
+            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
+            repetition_penalty: 1 is none, up to 2.
+            seed: the same seed gives the same answer; -1 another each time.
+            num_crops: detail of each image, 1 to 16; 0 as the model was trained.
+        """
+        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
+
+        def request(engine) -> Query:
+            text, sent = chat_question({"text": question, "files": files.images_of(images)}, options.max_images)
+            earlier = earlier_exchanges(history)
+            if earlier:
+                earlier[0].files, sent = sent, []
+            return Query(text, sent, settings.as_arguments(*values), earlier)
+
+        for text, _ in answers(loader, request, (), settings.max_time):
+            yield text
+
+    turns = gr.State()
+    hint = "Add images with the clip, ask, and ask on. Images may come with any question."
+    answer, stats = conversation_panel(loader, turns, "chat", hint)
+    box = ChatBox(
+        file_count="multiple",
+        sources=["upload"],
+        file_types=["image"],
+        placeholder="Ask something, with images or without",
+        show_label=False,
+        label="Message",
+        max_plain_text_length=MAX_QUESTION_CHARACTERS,
+        submit_btn=False,
+        elem_id="chat-box",
+    )
+    send, stop, clear = ask_and_stop("Send", "chat")
+    tab = Tab(answer, stats, send, stop, clear, turns, messages, box)
+    tab.on([send.click, box.submit], generate, [box, *settings.components])
+    tab.on([answer.retry], ask_again(loader, settings, messages), list(settings.components))
+    clear.add([box])
+
+    def shown(engine, message, turns, *values) -> Query:
+        message = message if isinstance(message, dict) and message.get("text") else {"text": "And then?"}
+        text, sent = chat_question(message, options.max_images)
+        return Query(text, sent, settings.as_arguments(*values), turns.exchanges if turns else [])
+
+    code_panel(loader, shown, [box, turns, *settings.components], "", "chat")
+    question = gr.Textbox(label="question", visible=False)
+    files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
+    history = gr.JSON(label="history", visible=False)
+    endpoint(chat, [question, files, history, *settings.components])
+
+
+def earlier_exchanges(history) -> list[Exchange]:
+    """The exchanges that the API takes as pairs.
+
+    Raises:
+        ValueError: they are none.
+    """
+    problem = 'history must be a list of pairs of texts: [["question", "answer"], …].'
+    if not isinstance(history or [], list):
+        raise ValueError(problem)
+    out = []
+    for pair in history or []:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+            raise ValueError(problem)
+        out.append(Exchange(pair[0], [], pair[1]))
+    return out

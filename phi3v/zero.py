@@ -1,0 +1,88 @@
+"""ZeroGPU, Hugging Face's shared GPUs: an answer is made by a process that forks off for it and has the GPU meanwhile.
+
+The package `spaces`, which is there on such a Space, does the forking. Elsewhere its decorator changes nothing.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import gradio as gr
+from PIL import Image
+
+from .inference import Phi3Vision
+from .streaming import Stats
+
+try:
+    from spaces import GPU
+except ImportError:
+
+    def GPU(duration):  # noqa: N802 - the package's name
+        """Stands in for the package's decorator."""
+        return lambda function: function
+
+
+LONGEST, START, TOKENS_A_SECOND, IMAGE_TOKENS_A_SECOND = 120, 10, 20, 2000
+HEARTBEAT = 0.1  # seconds; a visitor's stop is seen where something is yielded
+
+# What the forked process works with; it can't be handed over.
+_kept: dict[str, Phi3Vision] = {}
+
+
+def on_zero_gpu() -> bool:
+    """Whether this is a ZeroGPU Space."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
+def keep(engine: Phi3Vision) -> None:
+    """Have answers made by this engine from now on."""
+    _kept["engine"] = engine
+
+
+def seconds(question: str, images: Sequence[Image.Image], history: Sequence[dict], arguments: dict) -> int:
+    """How long a request may need the GPU: visitors have minutes a day, so no longer than it can take."""
+    parts = [part for message in history if not isinstance(message["content"], str) for part in message["content"]]
+    every = [*images, *(part["image"] for part in parts if part["type"] == "image")]
+    tokens = sum(_kept["engine"].image_tokens([image.size for image in every], arguments.get("num_crops")))
+    needed = START + tokens / IMAGE_TOKENS_A_SECOND + arguments["max_new_tokens"] / TOKENS_A_SECOND
+    return round(min(LONGEST, needed, START + arguments.get("max_time", LONGEST)))
+
+
+@GPU(duration=seconds)
+def pieces(
+    question: str, images: Sequence[Image.Image], history: Sequence[dict], arguments: dict
+) -> Iterator[tuple[str, Stats]]:
+    """What `Phi3Vision.stream` gives, with its statistics, from the process that has the GPU.
+
+    Raises:
+        gr.Error: the request can't be answered; other errors arrive without their words.
+    """
+    try:
+        stream = _kept["engine"].stream(question, images, history, **arguments)
+        try:
+            while (piece := stream.read(timeout=HEARTBEAT)) is not None:
+                yield piece, stream.stats
+            yield "", stream.stats
+        finally:
+            stream.close()
+    except (ValueError, MemoryError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+class ZeroStream:
+    """`pieces` as an `AnswerStream`. Its `stats` stay as they were at the last piece that came."""
+
+    ahead = 0  # ZeroGPU has a queue of its own, and tells visitors so
+
+    def __init__(self, answer: Iterator[tuple[str, Stats]]):
+        self.stats = Stats()
+        self._answer = answer
+
+    def read(self, timeout: float | None = None) -> str | None:
+        """The next piece, `""` if there is none yet, `None` at the end."""
+        piece, self.stats = next(self._answer, (None, self.stats))
+        return piece
+
+    def close(self) -> None:
+        """Give the GPU back."""
+        self._answer.close()
+        self.stats.stop_reason = self.stats.stop_reason or "stopped"
