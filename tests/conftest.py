@@ -65,3 +65,13 @@ def hello(tmp_path_factory):
     ImageDraw.Draw(page).text((60, 150), "HELLO WORLD", fill="black", font=ImageFont.load_default(60))
     page.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def three_pages(tmp_path_factory):
+    """A PDF of a receipt, a book's cover and a table."""
+    path = tmp_path_factory.mktemp("documents") / "three.pdf"
+    names = ("receipt", "book_cover", "table")
+    first, *others = (Image.open(EXAMPLES / f"{name}.png").convert("RGB") for name in names)
+    first.save(path, "PDF", save_all=True, append_images=others)
+    return path

@@ -35,20 +35,31 @@ def call_raw(server, endpoint, data):
 def test_endpoints_and_their_defaults(server):
     info = json.load(urllib.request.urlopen(f"{server.url}/gradio_api/info"))
     named = info["named_endpoints"]
-    assert named.keys() == {"/describe", "/ocr", "/compare"}
+    assert named.keys() == {"/describe", "/ocr", "/compare", "/chat"}
     for name, own in (
         ("/describe", ["image", "question"]),
         ("/ocr", ["document", "output_format"]),
         ("/compare", ["images", "question"]),
+        ("/chat", ["question", "images", "history"]),
     ):
         parameters = named[name]["parameters"]
-        assert [parameter["parameter_name"] for parameter in parameters[:2]] == own
+        assert [parameter["parameter_name"] for parameter in parameters[: len(own)]] == own
         assert all(parameter["parameter_has_default"] for parameter in parameters[1:])
         assert [result["python_type"]["type"] for result in named[name]["returns"]] == ["str"]
 
 
 def test_describe(client, hello):
     assert "HELLO WORLD" in client.predict(handle_file(hello), "What does the text say?", api_name="/describe")
+
+
+def test_chat_with_images_and_earlier_exchanges(client, hello):
+    images = [handle_file(hello)]
+    assert "HELLO WORLD" in client.predict("What does the text say?", images, api_name="/chat")
+    history = [["What is shown?", "A text."]]
+    assert "HELLO WORLD" in client.predict("What does the text say?", images, history, api_name="/chat")
+    for wrong in ([["no answer"]], [[1, 2]], {"a": 1}):
+        with pytest.raises(AppError, match="list of pairs"):
+            client.predict("Hi", None, wrong, api_name="/chat")
 
 
 def test_ocr_is_text_without_commentary(client, hello):
@@ -59,6 +70,19 @@ def test_ocr_of_a_page_reads_all_of_it(client):
     text = client.predict(handle_file(EXAMPLES / "receipt.png"), api_name="/ocr")
     for words in ("CORNER BAKERY", "2026-03-14", "Bread $3.20", "$14.25"):
         assert words in text
+
+
+def test_ocr_of_a_pdf(client, three_pages):
+    text = client.predict(handle_file(three_pages), api_name="/ocr")
+    words = ["page 1", "CORNER BAKERY", "page 2", "ALONE", "page 3", "Oslo"]
+    assert sorted(words, key=text.index) == words
+
+
+def test_a_pdf_that_can_not_be_read_is_refused_with_the_reason(client, tmp_path):
+    broken = tmp_path / "broken.pdf"
+    broken.write_bytes(b"%PDF-1.7 nothing")
+    with pytest.raises(AppError, match="damaged or incomplete"):
+        client.predict(handle_file(broken), api_name="/ocr")
 
 
 def test_title_and_author(client):

@@ -1,11 +1,14 @@
 """The page in a real browser, as a visitor uses it."""
 
 import base64
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -20,11 +23,14 @@ ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a webcam with a test picture
 
 
+def chromium() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
 @pytest.fixture(scope="session")
 def browser():
-    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -130,6 +136,72 @@ def test_an_example_is_answered_at_a_tap(server, visit):
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
 
 
+def test_questions_about_the_same_image_are_a_conversation(server, visit, hello):
+    visitor = visit(server.url)
+    page, answer = visitor.page, visitor.page.locator("#describe-answer")
+    visitor.upload("#describe-image", EXAMPLES / "street_sign.png")
+    for question, expected in (("What does the sign say?", "Maple Avenue"), ("What color is the sign?", "green")):
+        page.locator("#describe-question textarea").fill(question)
+        page.locator("#describe-ask").click()
+        expect(answer.locator(".bot").last).to_contain_text(expected)
+        visitor.stats("describe", "complete")
+    expect(answer).to_contain_text("Maple Avenue")
+    answer.get_by_label("Retry").click()
+    visitor.stats("describe", "complete")
+    expect(answer.locator(".bot.message")).to_have_count(2)
+    with page.expect_download() as download:
+        page.locator("#describe-save-json").click()
+    messages = json.loads(Path(download.value.path()).read_text())["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2
+    assert messages[0]["content"][0] == {"type": "image", "image": "street_sign.png"}
+    assert "Maple Avenue" in messages[1]["content"]
+    # Another image, another conversation.
+    page.locator("#describe-image").get_by_label(re.compile("clear|remove", re.I)).first.click()
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-question textarea").fill("What does the text say?")
+    page.locator("#describe-ask").click()
+    expect(answer).to_contain_text("HELLO WORLD")
+    expect(answer).not_to_contain_text("Maple Avenue")
+    assert visitor.problems == []
+
+
+def test_chat_with_images_in_two_turns(server, visit, hello):
+    visitor = visit(server.url)
+    visitor.open_tab("Chat")
+    page, box = visitor.page, visitor.page.locator("#chat-box")
+    page.locator("#chat-ask").click()
+    expect(page.locator(".toast-body")).to_contain_text("There is no question yet")
+    for image, question in ((hello, "What does the text say?"), (EXAMPLES / "compare_1a.png", "<b>And</b> this?")):
+        box.locator("input[type=file]").set_input_files(str(image))
+        expect(box.locator(".thumbnail-item img")).to_have_count(1)
+        box.locator("textarea").fill(question)
+        page.locator("#chat-ask").click()
+        visitor.stats("chat", "complete")
+        expect(box.locator("textarea")).to_have_value("")
+    visitor.stats("chat", "1,514 image tokens")
+    expect(page.locator("#chat-answer")).to_contain_text("HELLO WORLD")
+    expect(page.locator("#chat-answer")).to_contain_text("<b>And</b> this?")
+    expect(page.locator("#chat-answer .user img")).to_have_count(2)
+    page.locator("#chat-clear").click()
+    expect(page.locator("#chat-answer .message")).to_have_count(0)
+    assert visitor.problems == []
+
+
+def test_a_chat_message_that_can_not_be_sent_is_not_lost(server, visit, tmp_path):
+    visitor = visit(server.url)
+    visitor.open_tab("Chat")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    box = visitor.page.locator("#chat-box")
+    box.locator("input[type=file]").set_input_files(str(broken))
+    box.locator("textarea").fill("What is it?")
+    visitor.page.wait_for_timeout(1000)
+    visitor.page.locator("#chat-ask").click()
+    expect(visitor.page.locator(".toast-body")).to_contain_text("not an image that can be read")
+    expect(box.locator("textarea")).to_have_value("What is it?")
+    expect(visitor.page.locator("#chat-answer .message")).to_have_count(0)
+
+
 def test_ocr(server, visit, hello):
     visitor = visit(server.url)
     visitor.open_tab("OCR")
@@ -137,6 +209,43 @@ def test_ocr(server, visit, hello):
     visitor.page.locator("#ocr-ask").click()
     visitor.stats("ocr", "complete")
     expect(visitor.page.locator("#ocr-answer textarea")).to_have_value("HELLO WORLD")
+
+
+def test_ocr_of_a_pdf_and_an_image_page_by_page(server, visit, three_pages):
+    visitor = visit(server.url)
+    page = visitor.page
+    visitor.open_tab("OCR")
+    page.locator("#ocr-files input[type=file]").set_input_files([str(three_pages), str(EXAMPLES / "street_sign.png")])
+    expect(page.locator("#ocr-files")).to_contain_text("street_sign")
+    page.locator("#ocr-ask").click()
+    expect(page.locator("#ocr-stats progress")).to_be_visible(timeout=10_000)
+    visitor.stats("ocr", "4 of 4 pages", timeout=40_000)
+    text = page.locator("#ocr-answer textarea").input_value()
+    words = ["page 1", "CORNER BAKERY", "page 2", "ALONE", "page 3", "Oslo", "street_sign", "Maple Avenue"]
+    assert sorted(words, key=text.index) == words
+    with page.expect_download() as download:
+        page.locator("#ocr-save-zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 4
+        assert "ALONE" in archive.read(archive.namelist()[1]).decode()
+    with page.expect_download() as download:
+        page.locator("#ocr-save-file").click()
+    assert download.value.suggested_filename == "pages.txt"
+    assert visitor.problems == []
+
+
+def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(server, visit, three_pages):
+    visitor = visit(server.url)
+    visitor.open_tab("OCR")
+    files = [three_pages, EXAMPLES / "receipt.png", EXAMPLES / "table.png", EXAMPLES / "revenue_chart.png"]
+    visitor.page.locator("#ocr-files input[type=file]").set_input_files([str(file) for file in files])
+    expect(visitor.page.locator("#ocr-files")).to_contain_text("revenue_chart")
+    visitor.page.locator("#ocr-ask").click()
+    visitor.stats("ocr", "Page 2 of 6")
+    visitor.page.locator("#ocr-stop").click()
+    visitor.stats("ocr", "[2345] of 6 pages · stopped")
+    assert "CORNER BAKERY" in visitor.page.locator("#ocr-answer textarea").input_value()
+    expect(visitor.page.locator("#ocr-ask")).to_be_visible()
 
 
 def test_ocr_shows_markdown_rendered(server, visit):
@@ -158,6 +267,23 @@ def test_compare(server, visit):
     visitor.page.locator("#compare-ask").click()
     visitor.stats("compare", "complete")
     expect(visitor.page.locator("#compare-answer")).to_contain_text("first", ignore_case=True)
+
+
+def test_images_to_compare_are_moved_and_laid_over_each_other(server, visit):
+    visitor = visit(server.url)
+    page, images = visitor.page, visitor.page.locator("#compare-images")
+    visitor.open_tab("Compare")
+    visitor.upload("#compare-images", EXAMPLES / "compare_1a.png", EXAMPLES / "compare_1b.png")
+    expect(page.locator("#compare-slider img").first).to_be_visible()
+    page.get_by_role("button", name="Move later").click()
+    expect(page.locator(".toast-body")).to_contain_text("Tap an image first")
+    images.locator(".gallery-item").first.click()
+    page.get_by_role("button", name="Move later").click()
+    expect(page.locator("#compare-slider img").first).to_have_attribute("src", re.compile("compare_1b"))
+    page.locator("#compare-ask").click()
+    visitor.stats("compare", "complete")
+    expect(page.locator("#compare-answer")).to_contain_text("is orange in the first image and blue in the second")
+    assert visitor.problems == []
 
 
 def test_compare_shows_what_the_images_cost(server, visit, hello):
@@ -210,7 +336,7 @@ def test_clear_during_an_answer(endless_server, visit, hello):
     page.locator("#describe-clear").click()
     expect(page.locator("#describe-ask")).to_be_visible()
     page.wait_for_timeout(1000)
-    expect(page.locator("#describe-answer")).to_have_text(re.compile(r"^\s*$"))
+    expect(page.locator("#describe-answer .message")).to_have_count(0)
     expect(page.locator("#describe-stats")).to_have_text(re.compile(r"^\s*$"))
 
 
@@ -253,6 +379,17 @@ def test_paste(server, visit, hello):
     expect(visitor.page.locator("#describe-image img").first).to_be_visible()
     visitor.page.locator("#describe-ask").click()
     visitor.stats("describe", "complete")
+
+
+def test_an_address_that_is_not_public_is_refused_and_not_lost(server, visit):
+    visitor = visit(server.url)
+    visitor.page.locator("#describe-web button").first.click()
+    address = visitor.page.locator("#describe-web").get_by_label("Address")
+    address.fill("http://localhost/image.png")
+    visitor.page.get_by_role("button", name="Fetch").first.click()
+    expect(visitor.page.locator(".toast-body")).to_contain_text("No public server was found at this address")
+    expect(address).to_have_value("http://localhost/image.png")
+    expect(visitor.page.locator("#describe-image img")).to_have_count(0)
 
 
 def test_webcam(server, visit):
@@ -301,7 +438,7 @@ def test_the_code_that_is_shown_runs(server, visit, tmp_path):
 def test_accessibility(server, visit, scheme):
     """axe-core finds nothing serious on any tab."""
     visitor = visit(server.url, scheme=scheme)
-    for tab in ("Describe", "OCR", "Compare"):
+    for tab in ("Describe", "OCR", "Chat", "Compare"):
         visitor.open_tab(tab)
         visitor.page.wait_for_timeout(500)
         found = Axe().run(visitor.page).response["violations"]
@@ -323,6 +460,24 @@ def test_settings_are_kept(server, visit):
     visitor.page.locator("#settings button").first.click()
     expect(visitor.page.get_by_label("number input for Max new tokens")).to_have_value("77")
     assert visitor.problems == []
+
+
+def test_a_link_restores_tab_question_and_settings(server, visit):
+    first = visit(server.url)
+    first.max_new_tokens(66)
+    first.page.get_by_label("number input for Max new tokens").press("Tab")
+    first.open_tab("Compare")
+    first.page.get_by_role("button", name="In common").click()
+    expect(first.page.locator("#compare-question textarea")).to_have_value(re.compile("common"))
+    first.page.locator("#copy-link").click()
+    expect(first.page).to_have_url(re.compile("tab=compare.*max_new_tokens=66"))
+    second = visit(server.url).page
+    second.goto(first.page.url + "&temperature=99&seed=x")
+    expect(second.locator("#compare-question textarea")).to_have_value(re.compile("common"))
+    expect(second.locator("#compare-ask")).to_be_visible()
+    second.locator("#settings button").first.click()
+    expect(second.get_by_label("number input for Max new tokens")).to_have_value("66")
+    expect(second.get_by_label("number input for Temperature")).to_have_value("0")
 
 
 def test_two_visitors_do_not_see_each_other(server, visit, hello):

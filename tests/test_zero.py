@@ -1,0 +1,115 @@
+"""ZeroGPU's path: with the real package `spaces` off a Space, and forked and pickled as it does it on one."""
+
+import multiprocessing
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import gradio as gr
+import pytest
+import spaces
+from conftest import EXAMPLES
+from PIL import Image
+
+from phi3v import Phi3Vision
+from phi3v.ui import streaming
+from phi3v.ui.streaming import Query, answers
+from phi3v.zero import ZeroStream, keep, pieces, seconds
+
+QUESTION = "What does the sign say?"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = Phi3Vision.from_pretrained()
+    keep(engine)
+    return engine
+
+
+@pytest.fixture
+def sign():
+    return Image.open(EXAMPLES / "street_sign.png").convert("RGB")
+
+
+def test_the_decorator_changes_nothing_off_a_space(engine, sign):
+    assert spaces.GPU(pieces) is pieces
+    stream = ZeroStream(pieces(QUESTION, [sign], [], {"max_new_tokens": 50}))
+    text = ""
+    while (piece := stream.read()) is not None:
+        text += piece
+    assert "Maple Avenue" in text
+    assert stream.stats.stop_reason == "end"
+    assert stream.stats.image_tokens == 757
+
+
+def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
+    monkeypatch.setattr(streaming, "on_zero_gpu", lambda: True)
+
+    class Loader:
+        state = None
+
+        def __init__(self):
+            self.engine = engine
+
+        def wake(self):
+            pass
+
+        def wait(self, timeout):
+            return True
+
+    def ask(question, stop=None):
+        return answers(Loader(), lambda engine: Query(question, [sign], {"max_new_tokens": 50}), (), 60, stop)
+
+    *_, (text, line) = ask(QUESTION)
+    assert "Maple Avenue" in text
+    assert "complete" in line
+    stop = threading.Event()
+    stop.set()
+    *_, (text, line) = ask("Describe this image in detail.", stop)
+    assert "stopped" in line
+    with pytest.raises(gr.Error, match="question is empty"):
+        list(ask(" "))
+
+
+def test_duration_follows_the_request(engine, sign):
+    short = seconds(QUESTION, [sign], [], {"max_new_tokens": 20, "max_time": 300})
+    long = seconds(QUESTION, [sign] * 3, [], {"max_new_tokens": 1000, "max_time": 300})
+    assert 10 <= short < long <= 120
+    assert seconds(QUESTION, [sign], [], {"max_new_tokens": 4000, "max_time": 5}) <= 15
+
+
+def _in_the_child(request: bytes, results, stop) -> None:
+    """What `spaces.zero.wrappers` does: the generator runs on a thread of the forked process, results are pickled."""
+
+    def run():
+        answer = pieces(*pickle.loads(request))
+        for result in answer:
+            results.put(result)
+            if stop.is_set():
+                break
+        answer.close()
+        results.put(None)
+
+    with ThreadPoolExecutor() as executor:
+        executor.submit(run).result()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_forked_and_pickled(engine, sign, stopped):
+    engine.answer(QUESTION, [sign], max_new_tokens=2)  # the parent's thread has worked, and is not there in the child
+    context = multiprocessing.get_context("fork")
+    results, stop = context.SimpleQueue(), context.Event()
+    request = pickle.dumps(("Describe this image in detail.", [sign], [], {"max_new_tokens": 50}))
+    child = context.Process(target=_in_the_child, args=(request, results, stop), daemon=True)
+    if stopped:
+        stop.set()
+    child.start()
+    text, stats = "", None
+    while (result := results.get()) is not None:
+        text, stats = text + result[0], result[1]
+    child.join(20)
+    assert child.exitcode == 0
+    if not stopped:
+        assert "Maple Avenue" in text
+        assert stats.stop_reason == "end"
+    assert "Maple Avenue" in engine.answer(QUESTION, [sign]).text  # the parent goes on
