@@ -25,17 +25,18 @@ COPY = """(describe, compare, format, ...settings) => {
 
 
 def link(
-    restored: gr.events.Dependency,
+    app: gr.Blocks,
     tabs: gr.Tabs,
     questions: dict[str, gr.Textbox],
     output_format: gr.Radio,
     settings: Settings,
+    kept: gr.BrowserState,
 ) -> None:
     """The button that copies the link (and puts it into the address bar), and what opens one.
 
     Args:
-        restored: after this event the link's values take their places.
         questions: question boxes by tab.
+        kept: the settings that this browser had the last time; the link's take precedence.
     """
     components = list(settings.components)
     defaults = {name: component.value for name, component in zip(NAMES, components, strict=True)}
@@ -44,14 +45,18 @@ def link(
     inputs = [questions["describe"], questions["compare"], output_format, *components]
     copy.click(None, inputs, None, js=COPY % defaults, api_visibility="private")
 
-    def opened(request: gr.Request):
+    # One event for both, since what a visitor changes while a second one is under way would be lost.
+    def opened(kept: list | None, request: gr.Request):
         given = request.query_params
         tab, question = given.get("tab"), (given.get("question") or "")[:MAX_QUESTION_CHARACTERS]
         return (
             gr.Tabs(selected=tab) if tab in ("describe", "ocr", "compare", "chat") else gr.skip(),
             *(question if question and tab == name else gr.skip() for name in questions),
             given["output_format"] if given.get("output_format") in OCR else gr.skip(),
-            *(settings.bounded(component, given.get(name)) for name, component in zip(NAMES, components, strict=True)),
+            *(
+                settings.bounded(component, given[name]) if name in given else before
+                for name, component, before in zip(NAMES, components, settings.restored(kept), strict=True)
+            ),
         )
 
-    restored.then(opened, None, [tabs, *questions.values(), output_format, *components], **PRIVATE)
+    app.load(opened, kept, [tabs, *questions.values(), output_format, *components], **PRIVATE)

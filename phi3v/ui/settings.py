@@ -27,12 +27,11 @@ class Settings:
         """The crops' slider."""
         return self.components[-1]
 
-    def render(self, app: gr.Blocks) -> gr.events.Dependency:
-        """Place the panel on the page, with the values that this browser had the last time; returns that event."""
+    def render(self) -> gr.BrowserState:
+        """Place the panel on the page; returns the values that this browser had the last time, for `restored`."""
         self.panel.render()
         kept = gr.BrowserState([], storage_key="phi3v-settings", secret=STORAGE_SECRET)
         components = list(self.components)
-        restored = app.load(self._restore, kept, components, **PRIVATE)
         gr.on(
             [component.change for component in components],
             lambda *values: list(values),
@@ -41,9 +40,9 @@ class Settings:
             trigger_mode="always_last",
             **PRIVATE,
         )
-        return restored
+        return kept
 
-    def _restore(self, values: list | None) -> list:
+    def restored(self, values: list | None) -> list:
         """What was kept, as far as it fits: it comes from the browser, perhaps from another version of the app."""
         if not values or len(values) != len(self.components):
             return [gr.skip()] * len(self.components)
