@@ -62,17 +62,6 @@ def test_widths_belong_to_the_face_and_size_that_is_drawn():
         fonts.load.cache_clear()  # the next face may well take this one's place in memory
 
 
-def test_copied_text_can_be_spelt_letter_by_letter():
-    arrays, notes = batches.fill(order(kind="lines", letters=1.0))
-    for ids, source, start, answer in zip(
-        arrays["ids"], arrays["source"], arrays["start"], notes.answers, strict=True
-    ):
-        ids = ids[start:][ids[start:] != tokenizer.PAD]
-        assert tokenizer.load().decode(ids[:-1].tolist()) == answer
-        copied = [tokenizer.load().decode([int(i)]) for i, s in zip(ids, source[start:], strict=False) if s >= 0]
-        assert all(len(text) == 1 for text in copied)
-
-
 def test_pages_do_not_outweigh_signs():
     page, sign = torch.ones(1, 24, 24, 3), torch.zeros(1, 24, 24, 3)
     sign[0, 0, :4, 0] = 1

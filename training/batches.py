@@ -29,7 +29,6 @@ class Order:
     seed: int
     kind: str | None = None
     held_out: bool = False
-    letters: float = 0.0  # share of the answers that spell what they copy letter by letter
 
 
 @dataclass
@@ -77,9 +76,7 @@ def size(order: Order) -> int:
     return sum(-(-int(np.prod(s)) * np.dtype(k).itemsize // 64) * 64 for _, k, s in shapes(order))
 
 
-def order_for(
-    index: int, progress: float, seed: int, rank: int, scale: float, only: tuple[str, ...] = (), letters: float = 0.0
-) -> Order:
+def order_for(index: int, progress: float, seed: int, rank: int, scale: float, only: tuple[str, ...] = ()) -> Order:
     """The ``index``-th batch of training. Its bucket is the same in every rank, so that no GPU waits for another."""
     rng = random.Random(f"{seed}-{index}")
     weights = sampler.bucket_weights(progress)
@@ -100,7 +97,6 @@ def order_for(
         progress,
         own,
         bucket.kind,
-        letters=letters,
     )
 
 
@@ -144,10 +140,6 @@ def fill(order: Order, buffer: np.ndarray | None = None) -> tuple[dict[str, np.n
 
 def _encode(rng: random.Random, answer, instruction: str, order: Order):
     question = tokenizer.encode_question(instruction)
-    if rng.random() < order.letters:
-        ids, weights, sources = tokenizer.encode_answer(answer, letters=True)
-        if len(question) + len(ids) <= order.room:
-            return question + ids, len(question), weights, sources
     dropout = DROPOUT if not order.held_out and rng.random() < 0.08 else 0.0
     ids, weights, sources = tokenizer.encode_answer(answer, dropout)
     return question + ids, len(question), weights, sources

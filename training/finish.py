@@ -17,7 +17,6 @@ from .model import PreviewModel
 from .scores import Table, groups
 
 LAYOUTS = ((2, 2),)
-SPELT = 400  # tokens that an answer may have if it is spelt letter by letter
 
 
 class Log:
@@ -57,7 +56,6 @@ def orders(args: Namespace, first: int) -> list[Order]:
 def evaluate(model: PreviewModel, loader: Loader, ranks: Ranks, args: Namespace, log: Log) -> None:
     """Print the table; write every answer to ``answers.jsonl``."""
     began = time.monotonic()
-    longest = SPELT if args.letters else 0
     mine = orders(args, 10**9)[ranks.rank :: ranks.count]
     waiting, results = list(mine), []
     for order in mine:
@@ -66,7 +64,7 @@ def evaluate(model: PreviewModel, loader: Loader, ranks: Ranks, args: Namespace,
         slot, arrays, notes = loader.get(order.index)
         batch = {k: torch.from_numpy(v.copy()).to(next(model.parameters()).device) for k, v in arrays.items()}
         loader.release(slot)
-        got = answer(model, batch, order.layouts, max(longest, order.room))
+        got = answer(model, batch, order.layouts, order.room)
         lines = zip(notes.tasks, notes.instructions, notes.answers, got, notes.unseen, notes.new_faces, strict=True)
         keys = ("task", "question", "expected", "answer", "unseen wording", "unseen faces")
         results += [dict(zip(keys, line, strict=True)) for line in lines]

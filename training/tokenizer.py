@@ -7,7 +7,6 @@ by digit; no token is longer than a word.
 import argparse
 import random
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -72,14 +71,9 @@ def encode_question(instruction: str) -> list[int]:
     return load().encode(f"\n{instruction}<|end|>\n<|assistant|>\n").ids
 
 
-def encode_answer(
-    answer: Answer, dropout: float = 0.0, letters: bool = False
-) -> tuple[list[int], list[int], list[tuple[Ref, int] | None]]:
-    """Ids, weights, and for each token what it begins to copy: a text on a canvas and the index of its character.
-
-    With ``letters`` what is copied is spelt letter by letter, and only the words between have longer tokens.
-    """
-    text, weights, sources, spelt = [], [], [], []
+def encode_answer(answer: Answer, dropout: float = 0.0) -> tuple[list[int], list[int], list[tuple[Ref, int] | None]]:
+    """Ids, weights, and for each token what it begins to copy: a text on a canvas and the index of its character."""
+    text, weights, sources = [], [], []
     for part in answer:
         weight, piece = (STRESS, part.piece) if isinstance(part, Stress) else (1, part)
         ref = piece if isinstance(piece, Ref) else None
@@ -87,18 +81,14 @@ def encode_answer(
         count = len(text) - len(weights)
         weights += [weight] * count
         sources += [(ref, i) if ref else None for i in range(count)]
-        spelt += [letters and ref is not None] * count
-    ids, heavy, begins = [], [], []
-    for spell, places in groupby(range(len(text)), lambda i: spelt[i]):
-        run = list(places)
-        encoding = load(1.0 if spell else dropout).encode("".join(text[run[0] : run[-1] + 1]))
-        ids += encoding.ids
-        for start, end in encoding.offsets:
-            heavy.append(weights[run[0] + start])
-            # The space before a word belongs to its token, but there is nothing to see of it.
-            seen = [sources[i] for i in run[start:end] if sources[i] and not text[i].isspace()]
-            begins.append(seen[0] if seen else None)
-    return [*ids, END], [*heavy, weights[-1]], [*begins, None]
+    encoding = load(dropout).encode("".join(text))
+    heavy, begins = [], []
+    for start, end in encoding.offsets:
+        heavy.append(weights[start])
+        # The space before a word belongs to its token, but there is nothing to see of it.
+        seen = [sources[i] for i in range(start, end) if sources[i] and not text[i].isspace()]
+        begins.append(seen[0] if seen else None)
+    return [*encoding.ids, END], [*heavy, weights[-1]], [*begins, None]
 
 
 def main() -> None:

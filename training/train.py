@@ -37,7 +37,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--buckets", default="", help="comma-separated: only these shapes of samples")
     parser.add_argument("--learning-rate", type=float, default=1.0, help="factor on both learning rates")
     parser.add_argument("--balance", type=float, default=0.5, help="0: every token counts the same; 1: every answer")
-    parser.add_argument("--letters", type=float, default=0.0, help="share of answers that spell what they copy")
     parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--eval-batches", type=int, default=2, help="per kind of picture, at the end; 0: none")
     parser.add_argument("--save-every", type=float, default=150, help="seconds")
@@ -68,7 +67,7 @@ class Feeder:
             self.loader.release(self.copied.popleft()[1])
         while self.loader.free:
             a = self.args
-            order = order_for(self.asked, self.progress, a.seed, self.rank, a.batch_scale, self.only, a.letters)
+            order = order_for(self.asked, self.progress, a.seed, self.rank, a.batch_scale, self.only)
             self.loader.request(order)
             self.asked += 1
 
