@@ -31,8 +31,8 @@ def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
                 compared = compare.build(loader, settings, options)
             with gr.Tab("Chat", id="chat"):
                 chat.build(loader, settings, options)
-        kept = settings.render()
-        link(app, tabs, {"describe": described, "compare": compared}, output_format, settings, kept)
+        settings.render()
+        link(app, tabs, described, compared, output_format, settings)
     for block in app.blocks.values():
         if isinstance(block, SafeFiles):
             block.web = options.web

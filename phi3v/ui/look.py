@@ -44,20 +44,11 @@ THEME = gr.themes.Base(
     block_title_text_color_dark="#dde5ec",
 )
 
-# Pictures come from this server alone: an image that a model's answer links to elsewhere is not loaded.
-# The script gives screen readers the names that Gradio leaves out: examples by their files, uploads by their text.
-HEAD = """
-<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">
-<script>
-new MutationObserver(() => {
-  for (const example of document.querySelectorAll(".examples .gallery-item:not([aria-label])")) {
-    const file = example.querySelector("img")?.src.split("/").pop();
-    if (file) example.setAttribute("aria-label", "Example: " + file.replace(/\\.\\w+$/, "").replaceAll("_", " "));
-  }
-  for (const upload of document.querySelectorAll("button.upload-container[aria-label]:not(.hidden)"))
-    upload.removeAttribute("aria-label");
-}).observe(document, { childList: true, subtree: true });
-</script>
-"""
+FOLDER = Path(__file__).parent
+STYLESHEET = FOLDER / "style.css"
 
-STYLESHEET = Path(__file__).parent / "style.css"
+# Pictures come from this server alone: an image that a model's answer links to elsewhere is not loaded.
+HEAD = f"""
+<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">
+<script>{(FOLDER / "page.js").read_text()}</script>
+"""

@@ -8,17 +8,6 @@ import gradio as gr
 
 from .parts import TALKING
 
-SAVE = """(made) => {
-  if (!made) return;
-  const {name, data} = JSON.parse(made);
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes]));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}"""
-
 
 def save_chip(label: str, elem_id: str, inputs: list, make: Callable[..., tuple[str, bytes] | None]) -> None:
     """A button for the file that `make` gives: name and content, or None if there is nothing to save yet."""
@@ -33,4 +22,4 @@ def save_chip(label: str, elem_id: str, inputs: list, make: Callable[..., tuple[
         name, content = file
         return json.dumps({"name": name, "data": base64.b64encode(content).decode()})
 
-    button.click(pack, inputs, made, **TALKING).then(None, made, None, js=SAVE)
+    button.click(pack, inputs, made, **TALKING).then(None, made, None, js="(packed) => phi3v.save(packed)")

@@ -1,21 +1,19 @@
 """Generation settings, shared by all tabs and named in the API."""
 
+import json
 from dataclasses import dataclass
 
 import gradio as gr
 
 from ..inference import BOUNDS
 from ..options import Options
-from .parts import PRIVATE
 
-# Gradio encrypts what it keeps in the browser, by default with a secret of its own at every start: settings are none,
-# and shall outlive a restart.
-STORAGE_SECRET = "phi3v"
+NAMES = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed", "num_crops")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings' components, in the order that `as_arguments` takes their values, and the app's own limits."""
+    """The settings' components, in the order of `NAMES`, and the app's own limits."""
 
     panel: gr.Accordion
     components: tuple[gr.components.Component, ...]
@@ -27,37 +25,12 @@ class Settings:
         """The crops' slider."""
         return self.components[-1]
 
-    def render(self) -> gr.BrowserState:
-        """Place the panel on the page; returns the values that this browser had the last time, for `restored`."""
+    def render(self) -> None:
+        """Place the panel on the page; the browser keeps the values for the next visit (`link` restores them)."""
         self.panel.render()
-        kept = gr.BrowserState([], storage_key="phi3v-settings", secret=STORAGE_SECRET)
         components = list(self.components)
-        gr.on(
-            [component.change for component in components],
-            lambda *values: list(values),
-            components,
-            kept,
-            trigger_mode="always_last",
-            **PRIVATE,
-        )
-        return kept
-
-    def restored(self, values: list | None) -> list:
-        """What was kept, as far as it fits: it comes from the browser, perhaps from another version of the app."""
-        if not values or len(values) != len(self.components):
-            return [gr.skip()] * len(self.components)
-        return [self.bounded(component, value) for component, value in zip(self.components, values, strict=True)]
-
-    @staticmethod
-    def bounded(component: gr.components.Component, value):
-        """A value that comes from outside, if it is one that the component takes."""
-        try:
-            value = float(value)
-        except (TypeError, ValueError):
-            return gr.skip()
-        if not component.minimum <= value <= component.maximum:
-            return gr.skip()
-        return int(value) if value.is_integer() else value
+        keep = f"(...values) => phi3v.keep({json.dumps(NAMES)}, values)"
+        gr.on([component.change for component in components], None, components, js=keep, api_visibility="private")
 
     def as_arguments(self, max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops) -> dict:
         """Keyword arguments of `Phi3Vision.stream`.

@@ -1,0 +1,71 @@
+// What the page does in the browser alone: names for screen readers, kept settings, links that restore the page.
+
+// Examples are named by their files, uploads by their text; Gradio leaves these names out.
+new MutationObserver(() => {
+  for (const example of document.querySelectorAll(".examples .gallery-item:not([aria-label])")) {
+    const file = example.querySelector("img")?.src.split("/").pop();
+    if (file) example.setAttribute("aria-label", "Example: " + file.replace(/\.\w+$/, "").replaceAll("_", " "));
+  }
+  for (const upload of document.querySelectorAll("button.upload-container[aria-label]:not(.hidden)"))
+    upload.removeAttribute("aria-label");
+}).observe(document, { childList: true, subtree: true });
+
+const phi3v = {
+  KEPT: "phi3v-settings",
+
+  // Keeps the settings, numbers by name, for the next visit.
+  keep(names, values) {
+    localStorage.setItem(this.KEPT, JSON.stringify(Object.fromEntries(names.map((name, i) => [name, values[i]]))));
+  },
+
+  // Values of the tabs, the questions, the output format and the settings: from the link that opened the page, else as
+  // they were kept, else undefined, which leaves a component as it is. Both come from outside: what doesn't fit is
+  // ignored, and the server checks again.
+  restore({ tabs, formats, longest_question, bounds }) {
+    const link = new URLSearchParams(window.location.search);
+    let kept = {};
+    try {
+      kept = JSON.parse(localStorage.getItem(this.KEPT)) ?? {};
+    } catch {}
+    const [tab, format] = [link.get("tab"), link.get("output_format")];
+    const question = link.get("question")?.slice(0, longest_question);
+    const number = (value, [lowest, highest]) => {
+      if (value === null || value === undefined || value === "") return undefined;
+      const given = Number(value);
+      return given >= lowest && given <= highest ? given : undefined;
+    };
+    return [
+      tabs.includes(tab) ? { __type__: "update", selected: tab } : undefined,
+      ...["describe", "compare"].map((name) => (question && tab === name ? question : undefined)),
+      formats.includes(format) ? format : undefined,
+      ...Object.entries(bounds).map(([name, pair]) => number(link.get(name), pair) ?? number(kept[name], pair)),
+    ];
+  },
+
+  // Copies a link that opens the page as it is now, and puts it into the address bar: not with the images.
+  link(defaults, describe, compare, format, ...settings) {
+    const tab = document.querySelector("#tabs [role=tab][aria-selected=true]").dataset.tabId;
+    const url = new URL(window.location.pathname, window.location.origin);
+    url.searchParams.set("tab", tab);
+    const question = { describe, compare }[tab];
+    if (question) url.searchParams.set("question", question);
+    if (tab === "ocr") url.searchParams.set("output_format", format);
+    Object.entries(defaults).forEach(([name, value], i) => {
+      if (settings[i] !== null && settings[i] !== value) url.searchParams.set(name, settings[i]);
+    });
+    navigator.clipboard?.writeText(url.href);
+    window.history.replaceState(null, "", url);
+  },
+
+  // Hands a file, packed as JSON by the server, to the browser to save.
+  save(packed) {
+    if (!packed) return;
+    const { name, data } = JSON.parse(packed);
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([bytes]));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  },
+};
