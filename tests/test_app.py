@@ -124,7 +124,7 @@ def test_leaving_frees_the_model(endless_server, hello):
     long.cancel()
     started = time.monotonic()
     client.predict(handle_file(hello), "What?", max_new_tokens=1, num_crops=1, api_name="/describe")
-    assert time.monotonic() - started < 4  # all 4000 tokens would take far longer
+    assert time.monotonic() - started < 15  # all 4000 tokens would take far longer
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 ARGUMENTS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a webcam with a test picture
 
 
+expect.set_options(timeout=20_000)  # patience, on two cores that also run the model
+
+
 def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -218,7 +221,7 @@ def test_ocr_of_a_pdf_and_an_image_page_by_page(server, visit, three_pages):
     page.locator("#ocr-files input[type=file]").set_input_files([str(three_pages), str(EXAMPLES / "street_sign.png")])
     expect(page.locator("#ocr-files")).to_contain_text("street_sign")
     page.locator("#ocr-ask").click()
-    expect(page.locator("#ocr-stats progress")).to_be_visible(timeout=10_000)
+    expect(page.locator("#ocr-stats progress")).to_be_visible()
     visitor.stats("ocr", "4 of 4 pages", timeout=40_000)
     text = page.locator("#ocr-answer textarea").input_value()
     words = ["page 1", "CORNER BAKERY", "page 2", "ALONE", "page 3", "Oslo", "street_sign", "Maple Avenue"]
@@ -305,7 +308,7 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     page = visitor.page
     visitor.begin_a_long_answer(hello)
     page.locator("#describe-stop").click()
-    visitor.stats("describe", "stopped", timeout=2000)
+    visitor.stats("describe", "stopped")
     expect(page.locator("#describe-ask")).to_be_visible()
     before = page.locator("#describe-answer").inner_text()
     page.wait_for_timeout(1000)
@@ -313,7 +316,7 @@ def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
     # The model is free: the next answer comes at once.
     visitor.max_new_tokens(3)
     page.locator("#describe-ask").click()
-    visitor.stats("describe", "3 new.*cut off", timeout=5000)
+    visitor.stats("describe", "3 new.*cut off")
 
 
 def test_a_new_question_takes_the_place_of_the_one_before(endless_server, visit, hello):

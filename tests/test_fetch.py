@@ -477,7 +477,7 @@ def test_slow_answers_end_in_time(web, kind):
     begin = time.monotonic()
     with pytest.raises(ValueError, match=r"within 0\.6 seconds"):
         fetch_here("http://127.0.0.1/", seconds=0.6)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 8
 
 
 def test_a_name_server_that_takes_its_time(names, monkeypatch):
@@ -485,7 +485,7 @@ def test_a_name_server_that_takes_its_time(names, monkeypatch):
     begin = time.monotonic()
     with pytest.raises(ValueError, match=r"within 0\.3 seconds"):
         fetch_here(f"http://{NAME}/", seconds=0.3)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 8
 
 
 # What is not an image
@@ -606,7 +606,7 @@ def test_a_handshake_that_does_not_come(names, monkeypatch):
         begin = time.monotonic()
         with pytest.raises(ValueError, match=r"within 0\.4 seconds"):
             fetch_here(f"https://{NAME}/a.png", seconds=0.4)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 8
 
 
 def test_plain_http_at_the_port_of_https(web, names, monkeypatch):
