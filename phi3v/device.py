@@ -6,6 +6,7 @@ import torch
 from transformers.utils import is_flash_attn_2_available
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+GIB = 2**30
 ATTENTION = ("auto", "flash_attention_2", "sdpa", "eager")
 
 
@@ -56,6 +57,13 @@ def pick_attention(attn_implementation: str, device: torch.device, dtype: torch.
     if attn_implementation == "auto":
         return "sdpa" if missing else "flash_attention_2"
     return attn_implementation
+
+
+def memory_to_spare(device: torch.device) -> int:
+    """Bytes that may be spent on remembering: 1 GiB; on a CUDA GPU a quarter of what is free now, up to 4 GiB."""
+    if device.type == "cuda":
+        return min(4 * GIB, torch.cuda.mem_get_info(device)[0] // 4)
+    return GIB
 
 
 def _flash_attention_lacks(device: torch.device, dtype: torch.dtype) -> str | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
-from .device import pick_attention, pick_device, pick_dtype
-from .literal import literal_text
+from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
+from .kv_cache import PrefixCache, roomy_cache
 from .processing_phi3_v import Phi3VProcessor
+from .prompt import Prompt, Prompter
 from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
 from .worker import Worker
 
@@ -47,7 +48,8 @@ class Phi3Vision:
     ```
 
     One request runs at a time, on a thread of the engine's; others wait their turn in the order they came. Questions
-    and earlier turns are text: chat markup or image tags in them are read as the characters they are.
+    and earlier turns are text: chat markup or image tags in them are read as the characters they are. What a prompt
+    begins with is not computed again if an earlier one began so too, with equal images.
 
     Attributes:
         model_id: the name or folder that was loaded.
@@ -72,7 +74,8 @@ class Phi3Vision:
         self.attn_implementation: str = model.config._attn_implementation
         self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
         self.context_length: int = model.config.max_position_embeddings
-        self._literal = literal_text(processor.tokenizer)
+        self._prompter = Prompter(processor, self.context_length)
+        self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
 
@@ -142,8 +145,7 @@ class Phi3Vision:
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int | None = None) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""
-        count = self.processor.image_processor.num_image_tokens
-        return [count(*size, num_crops or self.num_crops) for size in sizes]
+        return self._prompter.image_tokens(sizes, num_crops or self.num_crops)
 
     def stream(
         self,
@@ -188,12 +190,8 @@ class Phi3Vision:
             seed=seed,
             num_crops=num_crops,
         )
-        num_crops = num_crops or self.num_crops
-        prompt, all_images = self._prompt(question, images, history)
-        tokens = self.image_tokens([image.size for image in all_images], num_crops)
-        self._check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
-        stats = Stats(image_tokens=sum(tokens), prompt_tokens=len(self.processor.encode(prompt, tokens)))
-        self._check_length(stats.prompt_tokens)
+        prompt = self._prompter(question, images, history, num_crops or self.num_crops)
+        stats = Stats(image_tokens=sum(prompt.tokens_of_image), prompt_tokens=len(prompt.ids))
         room = self.context_length - stats.prompt_tokens
         settings = {
             "max_new_tokens": min(max_new_tokens, room),
@@ -213,8 +211,7 @@ class Phi3Vision:
             stats.queued = time.perf_counter() - queued_at
             try:
                 if not stop.is_set():
-                    inputs = self.processor(text=prompt, images=all_images, num_crops=num_crops)
-                    self._generate(inputs, settings, seed, streamer, stop)
+                    self._generate(prompt, settings, seed, streamer, stop)
                 stats.stop_reason = self._stop_reason(streamer, stop, settings["max_new_tokens"])
             finally:
                 streamer.close()
@@ -229,56 +226,69 @@ class Phi3Vision:
         stream = self.stream(question, images, history, **settings)
         return Answer("".join(stream), stream.stats)
 
-    def _prompt(self, question: str, images: Sequence[Image.Image], history: Sequence[dict]):
-        """The prompt in the chat format and all its images, in order."""
-        if not question.strip():
-            raise ValueError("The question is empty. Write what you want to know.")
-        content = [{"type": "image", "image": image} for image in images]
-        content.append({"type": "text", "text": question.strip()})
-        messages = [*history, {"role": "user", "content": content}]
-        guarded, all_images = [], []
-        for message in messages:
-            if message["role"] not in ("user", "assistant"):
-                raise ValueError(f"Messages are of the role 'user' or 'assistant', not {message['role']!r}.")
-            parts = message["content"]
-            if isinstance(parts, str):
-                parts = [{"type": "text", "text": parts}]
-            all_images += [part["image"] for part in parts if part["type"] == "image"]
-            guarded.append({"role": message["role"], "content": [self._guard(part) for part in parts]})
-        return self.processor.apply_chat_template(guarded, add_generation_prompt=True), all_images
-
-    def _check_length(self, tokens: int) -> None:
-        if tokens >= self.context_length:
-            raise ValueError(
-                f"The prompt takes {tokens:,} tokens and the model's context holds {self.context_length:,}. Use fewer "
-                "images, fewer crops or a shorter question."
-            )
-
-    def _guard(self, part: dict) -> dict:
-        return {"type": "text", "text": self._literal(part["text"])} if part["type"] == "text" else part
+    def _generate(
+        self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
+    ) -> None:
+        """Run the model; once more with all memory if what is kept of earlier requests was in the way."""
+        while not self._fits(prompt, settings, seed, streamer, stop):
+            kept = self._prefixes.clear() or streamer.stats.cached_tokens > 0
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if not kept or streamer.stats.new_tokens:
+                raise MemoryError(
+                    f"The memory does not hold a prompt of {len(prompt.ids)} tokens. Use fewer images or fewer crops."
+                )
 
     @torch.inference_mode()
-    def _generate(self, inputs, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event):
+    def _fits(
+        self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
+    ) -> bool:
+        """Run the model. Returns whether the memory sufficed."""
         if settings["do_sample"]:
             torch.seed() if seed is None else torch.manual_seed(seed)
+        config, count = self.model.config, len(prompt.ids)
+        # Keys beyond this many positions are rotated otherwise, all of a sequence's: see `Phi3VRotaryEmbedding`.
+        limit = config.original_max_position_embeddings
+        cache, length = self._prefixes.take(prompt.keys, count > limit)
+        streamer.stats.cached_tokens = length
+        crosses = count <= limit < count + settings["max_new_tokens"]  # all is computed anew then, images too
         try:
+            if cache is None:
+                cache = roomy_cache(config.num_hidden_layers)
+            self._prefixes.make_room(self._kv_bytes(count))
+            inputs = self._inputs(prompt, 0 if crosses else length)
+            streamer.next_tokens_are_prompt = True
             self.model.generate(
-                **inputs.to(self.device), **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)]
+                **inputs,
+                **settings,
+                past_key_values=cache,
+                streamer=streamer,
+                stopping_criteria=[StopWhenSet(stop)],
             )
-            return
+            self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
-                raise
-        # Outside of the handler, where the error no longer holds the tensors of the frames it came from.
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        raise MemoryError(
-            f"The memory does not hold a prompt of {streamer.stats.prompt_tokens} tokens. Use fewer images or fewer "
-            "crops."
-        )
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+                return False  # and the error no longer holds the tensors of the frames it came from
+            raise
+        return True
+
+    def _inputs(self, prompt: Prompt, position: int) -> BatchFeature:
+        """What `generate` takes: all ids, and the images from this position on."""
+        ids = torch.tensor([prompt.ids])
+        inputs = BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        if images := prompt.images_from(position):
+            inputs.update(self.processor.image_processor.preprocess(images, prompt.num_crops))
+            del inputs["num_img_tokens"]
+        return inputs.to(self.device)
+
+    def _kv_bytes(self, tokens: int) -> int:
+        """Memory of a sequence's keys and values."""
+        config = self.model.config
+        size = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * size * self.dtype.itemsize * tokens
 
     def _stop_reason(self, streamer: TokenStreamer, stop: threading.Event, max_new_tokens: int) -> str:
-        if streamer.last_token in self._end_ids:
+        if streamer.ids and streamer.ids[-1] in self._end_ids:
             return "end"
         if stop.is_set():
             return "stopped"

@@ -289,13 +289,10 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         reference goes on with the mixture; transformers' Phi3 recomputes, as here, for text alone.
         """
         if past_key_values is not None and self._crosses_to_long_rope(input_ids, attention_mask, past_key_values):
-            if past_key_values.is_compileable:
-                past_key_values.reset()
-            else:
-                past_key_values = None
+            past_key_values.reset()
             kwargs["next_sequence_length"] = None
             is_first_iteration = True  # the images are needed once more
-        return super().prepare_inputs_for_generation(
+        inputs = super().prepare_inputs_for_generation(
             input_ids,
             past_key_values=past_key_values,
             attention_mask=attention_mask,
@@ -303,6 +300,22 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
+        if inputs.get("pixel_values") is not None and inputs["input_ids"].shape[1] < input_ids.shape[1]:
+            self._leave_out_cached_images(inputs)
+        return inputs
+
+    def _leave_out_cached_images(self, inputs: dict) -> None:
+        """Where a sequence goes on from a cache, keep the images that its remaining ids have positions for.
+
+        Those are the last ones: a cache ends between images.
+        """
+        positions = int((inputs["input_ids"] == self.config.image_token_id).sum())
+        first = len(inputs["image_sizes"])
+        while positions > 0:
+            first -= 1
+            positions -= num_image_tokens(*inputs["image_sizes"][first].tolist())
+        for name in ("pixel_values", "image_sizes"):
+            inputs[name] = inputs[name][first:] if first < len(inputs[name]) else None
 
     def _crosses_to_long_rope(self, input_ids, attention_mask, past_key_values) -> bool:
         limit, total = self.config.original_max_position_embeddings, input_ids.shape[1]

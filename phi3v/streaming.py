@@ -17,6 +17,7 @@ class Stats:
 
     Attributes:
         image_tokens, prompt_tokens: positions in the prompt, of images and in all.
+        cached_tokens: those of them that an earlier request had computed.
         new_tokens: tokens generated so far, the end token included.
         queued: seconds spent waiting for earlier requests.
         ttft: seconds from the request to the first token, `queued` left out: preprocessing, vision, prefill.
@@ -26,6 +27,7 @@ class Stats:
 
     image_tokens: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     new_tokens: int = 0
     queued: float = 0.0
     ttft: float | None = None
@@ -39,16 +41,19 @@ class TokenStreamer(TextIteratorStreamer):
     The base class holds a word back until the next begins, decodes the whole line anew for every token, and forgets
     the context at each line's end, where sentencepiece vocabularies then lose a leading space. Here a token's text is
     what it adds to the few tokens before it (as in text-generation-inference), and only incomplete characters wait.
+
+    Attributes:
+        stats: kept up to date.
+        ids: the tokens so far.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, stats: Stats, requested_at: float):
         super().__init__(tokenizer, skip_prompt=True)
         self.stats = stats
-        self.last_token: int | None = None
+        self.ids: list[int] = []
         self._requested_at = requested_at
         self._first_token_at = 0.0
         # ids[_context:_shown], whose text is _before, are decoded again with what follows, which so has its context.
-        self._ids: list[int] = []
         self._context = self._shown = 0
         self._before = ""
 
@@ -57,14 +62,13 @@ class TokenStreamer(TextIteratorStreamer):
             self.next_tokens_are_prompt = False
             return
         now = time.perf_counter()
-        self.last_token = int(value[-1])
+        self.ids.append(int(value[-1]))
         self.stats.new_tokens += 1
         if self.stats.new_tokens == 1:
             self._first_token_at = now
             self.stats.ttft = now - self._requested_at - self.stats.queued
         else:
             self.stats.tokens_per_second = (self.stats.new_tokens - 1) / (now - self._first_token_at)
-        self._ids.append(self.last_token)
         self._show(at_the_end=False)
 
     def end(self) -> None:
@@ -85,10 +89,10 @@ class TokenStreamer(TextIteratorStreamer):
         # A context without a text of its own (special tokens, a leading space) would not be one.
         if latest := self._decode_from(self._shown):
             self._context, self._before = self._shown, latest
-        self._shown = len(self._ids)
+        self._shown = len(self.ids)
 
     def _decode_from(self, start: int) -> str:
-        return self.tokenizer.backend_tokenizer.decode(self._ids[start:], skip_special_tokens=True)
+        return self.tokenizer.backend_tokenizer.decode(self.ids[start:], skip_special_tokens=True)
 
 
 class StopWhenSet(StoppingCriteria):

@@ -209,8 +209,7 @@ def test_markup_in_a_question_is_text(typed, engine_name, page, request):
     added = set(tokenizer.get_added_vocab().values())
 
     def prompt_ids(question, history=()):
-        prompt, images = engine._prompt(question, [page], history)
-        return engine.processor(text=prompt, images=images, num_crops=1)["input_ids"][0].tolist()
+        return engine._prompter(question, [page], history, 1).ids
 
     def markup(ids):
         return [token for token in ids if token in added]
@@ -227,10 +226,7 @@ def test_plain_questions_are_tokenised_as_by_the_processor(endless, processor, p
     question = "What is shown, 5 < 6 and a<b?\n\n  Indented – “quoted” 東京 🙂"
     prompt = f"<|user|>\n<|image_1|>\n{question}<|end|>\n<|assistant|>\n"
     expected = processor(text=prompt, images=[page], num_crops=1)
-    guarded, images = endless._prompt(question, [page], ())
-    assert (
-        endless.processor(text=guarded, images=images, num_crops=1).input_ids.tolist() == expected.input_ids.tolist()
-    )
+    assert [endless._prompter(question, [page], (), 1).ids] == expected.input_ids.tolist()
 
 
 def test_earlier_turns_with_their_images(preview, page):

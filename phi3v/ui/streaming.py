@@ -131,7 +131,10 @@ def progress_line(stream: AnswerStream) -> str:
 
 def stats_line(stats: Stats) -> str:
     """What the answer cost, in one line."""
-    parts = [f"{stats.image_tokens:,} image tokens", f"{stats.new_tokens:,} new"]
+    parts = [f"{stats.image_tokens:,} image tokens"]
+    if stats.cached_tokens:
+        parts.append(f"{stats.cached_tokens:,} of the prompt cached")
+    parts.append(f"{stats.new_tokens:,} new")
     if stats.ttft is not None:
         parts.append(f"first token after {stats.ttft:.2f} s")
     if stats.tokens_per_second is not None:

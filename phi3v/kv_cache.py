@@ -1,0 +1,135 @@
+"""Keys and values: written in place, and kept for the next question about the same image."""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from transformers.cache_utils import Cache, DynamicLayer
+
+STEP = 256  # positions by which a layer's room grows
+WORTHWHILE = 16  # positions; fewer in common are as quick to compute
+
+
+class RoomyLayer(DynamicLayer):
+    """A `DynamicLayer` with room for what comes, so that a new token is written and not everything copied for it."""
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Empty, of the states' (batch, heads, 0, head size)."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self._key_room = self.keys = key_states[:, :, :0]
+        self._value_room = self.values = value_states[:, :, :0]
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append states (batch, heads, tokens, head size); returns all there are."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        begin = self.keys.shape[-2]
+        end = begin + key_states.shape[-2]
+        if end > self._key_room.shape[-2]:
+            self._key_room = self._larger(self.keys, end)
+            self._value_room = self._larger(self.values, end)
+        self._key_room[:, :, begin:end] = key_states
+        self._value_room[:, :, begin:end] = value_states
+        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
+        return self.keys, self.values
+
+    @staticmethod
+    def _larger(states: torch.Tensor, length: int) -> torch.Tensor:
+        batch, heads, used, size = states.shape
+        room = states.new_empty(batch, heads, -(-length // STEP) * STEP, size)
+        room[:, :, :used] = states
+        return room
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory, the room included."""
+        return self._key_room.nbytes + self._value_room.nbytes if self.is_initialized else 0
+
+
+def roomy_cache(layers: int) -> Cache:
+    """An empty cache for `generate`, for one sequence."""
+    return Cache(layers=[RoomyLayer() for _ in range(layers)])
+
+
+def image_key(image: Image.Image, num_crops: int) -> bytes:
+    """What stands for an image among the tokens: equal for equal pixels and crops."""
+    digest = hashlib.sha256(f"{image.mode} {image.size} {num_crops} ".encode())
+    digest.update(image.tobytes())
+    return digest.digest()
+
+
+@dataclass
+class _Entry:
+    tokens: list[Hashable]
+    cache: Cache
+    is_long: bool
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self.cache.layers)
+
+
+class PrefixCache:
+    """Caches of earlier requests, of which the next one takes what it begins with.
+
+    A cache is handed out, continued in place and given back: nothing is held twice. For one thread.
+
+    Args:
+        max_bytes: what all of them may take together. The latest is kept even if it is larger, until `make_room`.
+    """
+
+    def __init__(self, max_bytes: int):
+        self.max_bytes = max_bytes
+        self._entries: list[_Entry] = []  # the latest last
+
+    def take(self, tokens: Sequence[Hashable], is_long: bool) -> tuple[Cache | None, int]:
+        """The cache that has most in common with this prompt, cut to that, and its length; `(None, 0)` without one.
+
+        Args:
+            tokens: token ids, at image positions `image_key`s.
+            is_long: whether the prompt's keys are rotated with LongRoPE's long factors; others are of no use to it.
+        """
+        # The last token is left to compute: its logits are wanted.
+        found = [(_common(entry.tokens, tokens[:-1]), entry) for entry in self._entries if entry.is_long == is_long]
+        length, entry = max(found, key=lambda pair: pair[0], default=(0, None))
+        if length < WORTHWHILE:
+            return None, 0
+        self._entries.remove(entry)
+        for layer in entry.cache.layers:
+            layer.crop(length - layer.get_seq_length())
+        return entry.cache, length
+
+    def put(self, tokens: Sequence[Hashable], cache: Cache, is_long: bool) -> None:
+        """Keep a cache, of these tokens or of the first of them, at the expense of the oldest."""
+        length = cache.get_seq_length()
+        if length < WORTHWHILE:
+            return
+        entry = _Entry(list(tokens[:length]), cache, is_long)
+        self.make_room(entry.nbytes)
+        self._entries.append(entry)
+
+    def make_room(self, nbytes: int) -> None:
+        """Drop the oldest until these bytes fit too."""
+        while self._entries and sum(entry.nbytes for entry in self._entries) + nbytes > self.max_bytes:
+            self._entries.pop(0)
+
+    def clear(self) -> bool:
+        """Drop all. Returns whether there were any."""
+        had = bool(self._entries)
+        self._entries.clear()
+        return had
+
+
+def _common(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
+    """How many first elements are equal."""
+    length = 0
+    for a, b in zip(left, right):
+        if a != b:
+            break
+        length += 1
+    return length
