@@ -1,6 +1,7 @@
 """Phi-3-Vision in the browser. `python app.py --help` lists the options."""
 
 import os
+import sys
 
 # On a CPU, torch's threads wait for each other awake for a millisecond. Where a browser runs on the same few cores,
 # that takes from the others what they need to finish: answers come at half the speed or less. Read when torch loads.
@@ -9,8 +10,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 if os.environ.get("SPACES_ZERO_GPU"):
     import spaces  # noqa: F401 - before torch, which it patches
 
+import gradio as gr
+
 from phi3v.loading import EngineLoader
-from phi3v.options import parse_options
+from phi3v.options import Options, parse_options
 from phi3v.ui import build_app
 from phi3v.ui.look import HEAD, STYLESHEET, THEME
 from phi3v.zero import on_zero_gpu
@@ -22,7 +25,21 @@ def main() -> None:
     loader = EngineLoader(options)
     if options.preload or on_zero_gpu():
         loader.start()
-    build_app(loader, options).launch(
+    app = build_app(loader, options)
+    try:
+        serve(app, options)
+    except OSError as error:
+        print(f"{error} Choose another port with --server-port (PHI3V_SERVER_PORT).", file=sys.stderr, flush=True)
+        os._exit(1)  # at once: the thread that loads the model can't be waited for
+
+
+def serve(app: gr.Blocks, options: Options) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    app.launch(
         server_name=options.server_name,
         server_port=options.server_port,
         share=options.share,
@@ -37,7 +54,7 @@ def main() -> None:
         run_history=False,
         strict_cors=True,
         ssr_mode=False,
-        mcp_server=True,
+        mcp_server=options.auth is None,  # Gradio's can't log in
     )
 
 

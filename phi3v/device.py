@@ -19,8 +19,9 @@ def pick_device(device: str = "auto") -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return torch.device(next(name for name, there in available.items() if there))
-    kind = device.split(":")[0]
-    if not available.get(kind, False):
+    kind, _, index = device.partition(":")
+    numbered = not index or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
+    if not (available.get(kind, False) and numbered):
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise ValueError(f"Device {device!r} is not available here (available: {there}). Use --device auto.")
     return torch.device(device)

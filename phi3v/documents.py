@@ -47,9 +47,10 @@ ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 def is_pdf(path: str | Path) -> bool:
-    """Whether a file is a PDF by its content; its name doesn't matter."""
+    """Whether a file is a PDF by its content; by its name only if it is empty."""
     with open(path, "rb") as file:
-        return HEADER in file.read(HEADER_WITHIN)
+        head = file.read(HEADER_WITHIN)
+    return HEADER in head if head else Path(path).suffix.lower() == ".pdf"
 
 
 def page_count(path: str | Path, *, seconds: float = SECONDS, memory: int = MEMORY) -> int:

@@ -94,13 +94,13 @@ def image_sizes(paths: Sequence[str | Path]) -> list[tuple[int, int]]:
         ValueError: a file is not an image that can be read.
     """
     sizes = []
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         try:
             with Image.open(path, formats=FORMATS) as image:
                 turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
                 sizes.append((image.height, image.width) if turned else image.size)
         except Exception as error:
-            raise ValueError(_unreadable(path)) from error
+            raise ValueError(f"Image {number}: {_unreadable(path)}") from error
     return sizes
 
 

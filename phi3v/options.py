@@ -4,26 +4,40 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
-from .device import ATTENTION, DTYPES
+from .device import ATTENTION, DTYPES, pick_device
 from .inference import BOUNDS
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def _option(default, help: str, kind=str, choices: Sequence[str] | None = None):
-    return field(default=default, metadata={"help": help, "kind": kind, "choices": choices})
+def _option(default, help: str, kind=str, choices: Sequence[str] | None = None, metavar: str | None = None):
+    settings = {"help": help, "kind": kind, "choices": choices, "metavar": metavar}
+    return field(default=default, metadata=settings)
 
 
 def _between(lowest: int, highest: int):
     def whole_number(text: str) -> int:
-        number = int(text)
-        if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{number} is not between {lowest} and {highest}")
-        return number
+        if not (text.isdecimal() and len(text) < 10 and lowest <= int(text) <= highest):
+            raise argparse.ArgumentTypeError(f"it must be a whole number from {lowest} to {highest}, not {text!r}")
+        return int(text)
 
-    whole_number.__name__ = f"whole number from {lowest} to {highest}"
     return whole_number
+
+
+def _device(text: str) -> str:
+    try:
+        pick_device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _model(text: str) -> str:
+    if text.startswith(("/", ".", "~")) and not Path(text).expanduser().is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return str(Path(text).expanduser()) if text.startswith("~") else text
 
 
 def _login(text: str) -> tuple[str, str]:
@@ -47,9 +61,10 @@ class Options:
         "auto",
         "name on the Hub or folder; `preview` is the bundled model; `auto` is "
         "microsoft/Phi-3-vision-128k-instruct where a GPU holds it, else the bundled one",
+        kind=_model,
     )
     revision: str | None = _option(None, "branch, tag or commit of a model on the Hub")
-    device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu")
+    device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu", kind=_device)
     dtype: str = _option("auto", "precision of the weights", choices=("auto", *DTYPES))
     attn_implementation: str = _option("auto", "attention; auto takes flash-attn where it is", choices=ATTENTION)
     preload: bool = _option(True, "load the model at the start; otherwise when the first question comes", kind=_switch)
@@ -57,8 +72,8 @@ class Options:
     max_new_tokens: int = _option(
         1000, "most tokens an answer may be asked for", kind=_between(*BOUNDS["max_new_tokens"])
     )
-    max_time: int = _option(300, "seconds after which an answer ends", kind=_between(1, 3600))
-    max_file_size: int = _option(20, "megabytes an uploaded file may have", kind=_between(1, 1000))
+    max_time: int = _option(300, "seconds after which a request ends", kind=_between(1, 3600), metavar="SECONDS")
+    max_file_size: int = _option(20, "megabytes an uploaded file may have", kind=_between(1, 1000), metavar="MB")
     max_images: int = _option(8, "images that a question or comparison may have", kind=_between(2, 64))
     max_pages: int = _option(50, "pages of PDFs and images that are read at once", kind=_between(1, 1000))
     web: bool = _option(
@@ -69,9 +84,11 @@ class Options:
         4, "requests whose images are held in memory at once; the model answers one at a time", kind=_between(1, 64)
     )
     share: bool = _option(False, "make a public link", kind=_switch)
-    server_name: str | None = _option(None, "address to listen on (127.0.0.1; 0.0.0.0 for all)")
+    server_name: str | None = _option(None, "address to listen on (127.0.0.1; 0.0.0.0 for all)", metavar="HOST")
     server_port: int | None = _option(None, "port to listen on (7860)", kind=_between(1, 65535))
-    auth: tuple[str, str] | None = _option(None, "USER:PASSWORD that visitors must give", kind=_login)
+    auth: tuple[str, str] | None = _option(
+        None, "login that visitors must give; there are no MCP tools then", kind=_login, metavar="USER:PASSWORD"
+    )
 
 
 def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:
@@ -86,15 +103,16 @@ def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[s
         settings, variable = dict(option.metadata), f"PHI3V_{option.name.upper()}"
         kind, choices = settings["kind"], settings["choices"]
         default = option.default
-        if variable in environment:
+        if environment.get(variable):
             default = _from_environment(parser, variable, environment[variable], kind, choices)
-        shown = "" if option.default in (None, False, True) else f" (default: {option.default})"
+        shown = {None: "", True: " (default: on)", False: " (default: off)"}
+        shown = shown[option.default] if kind is _switch or option.default is None else f" (default: {option.default})"
         common = {"default": default, "help": f"{settings['help']}{shown} [{variable}]"}
         flag = "--" + option.name.replace("_", "-")
         if kind is _switch:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         else:
-            metavar = None if choices else option.name.split("_")[-1].upper()
+            metavar = None if choices else settings["metavar"] or option.name.split("_")[-1].upper()
             parser.add_argument(flag, type=kind, choices=choices, metavar=metavar, **common)
     return Options(**vars(parser.parse_args(arguments)))
 

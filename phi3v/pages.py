@@ -17,17 +17,17 @@ EXTENSIONS = {"markdown": "md", "json": "json"}  # of an output format's file; o
 
 
 def count_pages(paths: Sequence[str], most: int) -> int:
-    """Pages of images (one each) and PDFs together.
+    """Pages of images (one each) and PDFs together; a file that can't be read counts as one.
 
     Raises:
-        ValueError: a PDF can't be read, or there are more pages than `most`.
+        ValueError: there are more pages than `most`.
     """
     total = 0
     for path in paths:
         try:
             total += page_count(path) if is_pdf(path) else 1
-        except ValueError as error:
-            raise ValueError(f"{Path(path).name}: {error}" if len(paths) > 1 else str(error)) from error
+        except ValueError:
+            total += 1
     if total > most:
         raise ValueError(f"These are {total} pages; at most {most} are read at once. Send fewer.")
     return total
@@ -54,11 +54,12 @@ def pages_of(paths: Sequence[str], most: int) -> Iterator[tuple[str, Image.Image
             yield f"{name}, page {number + 1}", error
 
 
-def joined(pages: Sequence[Exchange]) -> str:
+def joined(pages: Sequence[Exchange], output_format: str) -> str:
     """All pages' texts; if there are several, each below its name."""
     if len(pages) == 1:
         return pages[0].answer
-    return "\n\n".join(f"--- {page.question} ---\n\n{page.answer}" for page in pages)
+    heading = "## {}" if output_format == "markdown" else "--- {} ---"
+    return "\n\n".join(f"{heading.format(page.question)}\n\n{page.answer}" for page in pages)
 
 
 def as_file(pages: Sequence[Exchange], output_format: str) -> tuple[str, bytes]:
@@ -67,7 +68,7 @@ def as_file(pages: Sequence[Exchange], output_format: str) -> tuple[str, bytes]:
     if extension == "json" and len(pages) > 1:
         content = [{"page": page.question, "fields": _parsed(page.answer)} for page in pages]
         return "pages.json", (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-    return f"pages.{extension}", (joined(pages) + "\n").encode()
+    return f"pages.{extension}", (joined(pages, output_format) + "\n").encode()
 
 
 def as_zip(pages: Sequence[Exchange], output_format: str) -> tuple[str, bytes]:

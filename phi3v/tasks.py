@@ -33,7 +33,7 @@ OCR = {
 
 COMPARE = (
     Preset("Differences", "What is different between these images?"),
-    Preset("Compare", "Compare these images."),
+    Preset("Side by side", "Compare these images."),
     Preset("In common", "What do these images have in common?"),
 )
 
@@ -113,7 +113,7 @@ def chat_question(message: dict | None, most: int) -> tuple[str, list[str]]:
 
 
 def _bounded(question: str | None) -> str:
-    question = (question or "").strip()
+    question = str(question or "").strip()
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise ValueError(f"The question has {len(question)} characters; the limit is {MAX_QUESTION_CHARACTERS}.")
     return question

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -12,7 +15,7 @@ from conftest import EXAMPLES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from servers import Server
+from servers import ROOT, Server
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +137,10 @@ def test_leaving_frees_the_model(endless_server, hello):
         ("/describe", {"question": "x" * 5000}, "limit is 4000"),
         ("/describe", {"temperature": 9}, "temperature|2.0"),
         ("/describe", {"max_new_tokens": 100_000}, "max_new_tokens|1000"),
-        ("/describe", {"seed": -5}, "minimum value -1"),
+        ("/describe", {"seed": -5}, "seed must be a whole number between -1"),
+        ("/describe", {"seed": None}, "seed must be a whole number"),
+        ("/describe", {"num_crops": "many"}, "num_crops must be a whole number between 0 and 16"),
+        ("/describe", {"image": "receipt.png"}, "handle_file"),
         ("/ocr", {"output_format": "docx"}, "docx"),
         ("/compare", {"images": 1}, "at least 2 images"),
         ("/compare", {"images": 9}, "At most 8 images"),
@@ -178,6 +184,43 @@ def test_files_of_the_server_are_not_read(server):
         assert "event: error" in answer
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"{server.url}/gradio_api/file={path}")
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """An image of the server's that nobody uploaded, in a folder that Gradio would serve from."""
+    path = tmp_path / "foreign.png"
+    path.write_bytes((EXAMPLES / "street_sign.png").read_bytes())
+    return path
+
+
+def test_no_function_takes_a_file_that_was_not_uploaded(server, foreign):
+    """Whatever shape names it, with and without the field that Gradio goes by; also those that are not in the API."""
+    config = json.load(urllib.request.urlopen(f"{server.url}/config"))
+    inside = f"data:image/png,/../../../../../..{foreign}"
+    for path in (str(foreign), inside, "data:image/png,/../../app.py"):
+        for file in ({"path": path}, {"path": path, "meta": {"_type": "gradio.FileData"}}):
+            pair = {"image": file, "caption": None}
+            for shape in (file, [file], [pair, pair], {"text": "What?", "files": [file]}):
+                for function in config["dependencies"]:
+                    data = {"fn_index": function["id"], "session_hash": "a", "data": [shape] * len(function["inputs"])}
+                    try:
+                        answer = json.dumps(post(f"{server.url}/gradio_api/run/predict", data))
+                    except urllib.error.HTTPError:
+                        continue
+                    assert "/file=" not in answer, (function["id"], shape)
+
+
+def test_a_file_that_was_not_uploaded_is_not_looked_at(server, foreign):
+    answer = call_raw(server, "describe", [{"path": str(foreign)}, "What does the sign say?", 500, 0, 1, 1, -1, 0])
+    assert "event: error" in answer
+    assert "Maple" not in answer
+
+
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(server, client, hello, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    call_raw(server, "describe", [{"path": str(tmp_path / "pipe.png")}, "What?", 500, 0, 1, 1, -1, 0])
+    assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +267,45 @@ def test_questions_and_answers_are_not_logged(server, client, hello):
     client.predict(handle_file(hello), "Where is the zebra?", api_name="/describe")
     assert "zebra" not in server.log()
     assert "HELLO" not in server.log()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"path": "/tmp/zebra-1.png"}, "zebra-2"],
+        ["zebra-3", "zebra-4", 500, 0, 1, 1, -1, 0],
+        [None, "zebra-5", "zebra-6", 0, 1, 1, -1, 0],
+        [{"path": ["zebra-7"]}, {"zebra": 8}, {}, [], 1, 1, -1, 0],
+    ],
+)
+def test_requests_that_do_not_fit_are_refused_with_words_and_not_logged(server, data):
+    answer = call_raw(server, "describe", data)
+    assert "event: error" in answer
+    assert '"error": null' not in answer
+    assert "zebra" not in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_a_port_in_use_is_said(server):
+    port = server.url.rpartition(":")[2]
+    done = subprocess.run(
+        [sys.executable, "app.py", "--server-port", port], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "--server-port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_with_a_login_nothing_answers_without_it(tmp_path):
+    running = Server(tmp_path / "log.txt", "--auth", "ann:secret")
+    try:
+        for path in ("config", "gradio_api/info", "gradio_api/mcp/schema"):
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(f"{running.url}/{path}")
+        client = Client(running.url, auth=("ann", "secret"), verbose=False)
+        assert client.predict("Hi", api_name="/chat")
+    finally:
+        running.stop()
 
 
 def test_a_question_asked_while_the_model_loads_waits(tmp_path, hello):

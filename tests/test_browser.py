@@ -158,13 +158,14 @@ def test_questions_about_the_same_image_are_a_conversation(server, visit, hello)
     assert [message["role"] for message in messages] == ["user", "assistant"] * 2
     assert messages[0]["content"][0] == {"type": "image", "image": "street_sign.png"}
     assert "Maple Avenue" in messages[1]["content"]
-    # Another image, another conversation.
+    # Another image begins anew; what was said stays on the page.
     page.locator("#describe-image").get_by_label(re.compile("clear|remove", re.I)).first.click()
     visitor.upload("#describe-image", hello)
     page.locator("#describe-question textarea").fill("What does the text say?")
     page.locator("#describe-ask").click()
     expect(answer).to_contain_text("HELLO WORLD")
-    expect(answer).not_to_contain_text("Maple Avenue")
+    expect(answer).to_contain_text("Maple Avenue")
+    expect(answer.locator(".user img")).to_have_count(2)
     assert visitor.problems == []
 
 
@@ -174,7 +175,7 @@ def test_chat_with_images_in_two_turns(server, visit, hello):
     page, box = visitor.page, visitor.page.locator("#chat-box")
     page.locator("#chat-ask").click()
     expect(page.locator(".toast-body")).to_contain_text("There is no question yet")
-    for image, question in ((hello, "What does the text say?"), (EXAMPLES / "compare_1a.png", "<b>And</b> this?")):
+    for image, question in ((hello, "What does the text say?"), (EXAMPLES / "compare_1a.png", "<b>And</b> **this**?")):
         box.locator("input[type=file]").set_input_files(str(image))
         expect(box.locator(".thumbnail-item img")).to_have_count(1)
         box.locator("textarea").fill(question)
@@ -183,7 +184,7 @@ def test_chat_with_images_in_two_turns(server, visit, hello):
         expect(box.locator("textarea")).to_have_value("")
     visitor.stats("chat", "1,514 image tokens")
     expect(page.locator("#chat-answer")).to_contain_text("HELLO WORLD")
-    expect(page.locator("#chat-answer")).to_contain_text("<b>And</b> this?")
+    expect(page.locator("#chat-answer")).to_contain_text("<b>And</b> **this**?")
     expect(page.locator("#chat-answer .user img")).to_have_count(2)
     page.locator("#chat-clear").click()
     expect(page.locator("#chat-answer .message")).to_have_count(0)
@@ -246,7 +247,7 @@ def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(server, visit, t
     visitor.page.locator("#ocr-ask").click()
     visitor.stats("ocr", "Page 2 of 6")
     visitor.page.locator("#ocr-stop").click()
-    visitor.stats("ocr", "[2345] of 6 pages · stopped")
+    visitor.stats("ocr", "[1-5] of 6 pages.*stopped")
     assert "CORNER BAKERY" in visitor.page.locator("#ocr-answer textarea").input_value()
     expect(visitor.page.locator("#ocr-ask")).to_be_visible()
 
@@ -294,13 +295,18 @@ def test_compare_shows_what_the_images_cost(server, visit, hello):
     cost = visitor.page.locator("#compare-cost")
     visitor.open_tab("Compare")
     visitor.upload("#compare-images", EXAMPLES / "compare_1a.png", EXAMPLES / "compare_1b.png")
-    expect(cost).to_contain_text(re.compile(r"\d+, \d+ image tokens: [\d,]+ of the context's 4,096"))
+    expect(cost).to_contain_text("2 × 757 = 1,514 image tokens of the context's 4,096")
     expect(cost).not_to_contain_text("too much")
     visitor.page.locator("#compare-clear").click()
     expect(visitor.page.locator("#compare-images img")).to_have_count(0)
     expect(cost).to_have_text(re.compile(r"^\s*$"))
     visitor.upload("#compare-images", *[hello] * 7)
     expect(cost).to_contain_text("That is too much")
+    visitor.page.locator("#compare-images .gallery-item").first.click()
+    for _ in range(2):
+        visitor.page.get_by_role("button", name="Remove", exact=True).click()
+        visitor.page.locator("#compare-images .thumbnail-item, #compare-images .gallery-item").first.click()
+    expect(cost).to_contain_text("5 × 757 = 3,785 image tokens")
 
 
 def test_stop_stops_and_keeps_what_is_there(endless_server, visit, hello):
@@ -324,7 +330,7 @@ def test_a_new_question_takes_the_place_of_the_one_before(endless_server, visit,
     page = visitor.page
     visitor.begin_a_long_answer(hello)
     visitor.max_new_tokens(5)
-    page.locator("#describe-question textarea").press("Shift+Enter")
+    page.locator("#describe-question textarea").press("Enter")
     visitor.stats("describe", "5 new.*cut off")
     expect(page.locator("#describe-ask")).to_be_visible()
     expect(page.locator("#describe-stop")).to_be_hidden()
@@ -450,6 +456,79 @@ def test_accessibility(server, visit, scheme):
         ]
         assert serious == [], tab
     expect(visitor.page.get_by_role("button", name="Example: compare 1a")).to_be_visible()
+
+
+def test_a_setting_that_is_out_of_bounds_is_named_and_nothing_is_lost(server, visit, hello):
+    visitor = visit(server.url)
+    page = visitor.page
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-question textarea").fill("What does the text say?")
+    page.locator("#settings button").first.click()
+    for seed in ("99999999999999", ""):
+        page.get_by_label("Seed").fill(seed)
+        page.locator("#describe-ask").click()
+        expect(page.locator(".toast-body").last).to_contain_text("seed must be a whole number between -1")
+        expect(page.locator("#describe-ask")).to_be_visible()
+        page.locator(".toast-close").first.click()
+    page.get_by_label("Seed").fill("-1")
+    page.locator("#describe-ask").click()
+    visitor.stats("describe", "complete")
+    expect(page.locator("#describe-answer")).to_contain_text("HELLO WORLD")
+    assert visitor.problems == []
+
+
+def test_what_is_typed_while_a_message_is_answered_stays(server, visit, hello):
+    visitor = visit(server.url)
+    visitor.open_tab("Chat")
+    page, box = visitor.page, visitor.page.locator("#chat-box")
+    box.locator("input[type=file]").set_input_files(str(hello))
+    expect(box.locator(".thumbnail-item img")).to_have_count(1)
+    box.locator("textarea").fill("What does the text say?")
+    page.locator("#chat-ask").click()
+    expect(box.locator("textarea")).to_have_value("")
+    box.locator("textarea").fill("A draft")
+    visitor.stats("chat", "complete")
+    page.locator("#chat-answer").get_by_label("Retry").click()
+    visitor.stats("chat", "cached.*complete")
+    expect(box.locator("textarea")).to_have_value("A draft")
+
+
+def test_a_caret_shows_where_the_answer_grows(endless_server, visit, hello):
+    visitor = visit(endless_server.url)
+    visitor.begin_a_long_answer(hello)
+    caret = """() => [...document.querySelectorAll("#describe-answer .bot .prose > *")]
+        .some((each) => getComputedStyle(each, "::after").content === '""')"""
+    visitor.page.wait_for_function(caret)
+    visitor.page.locator("#describe-stop").click()
+    visitor.stats("describe", "stopped")
+    visitor.page.wait_for_function(f"!({caret})()")
+
+
+def test_the_keyboard_alone(server, visit, hello):
+    visitor = visit(server.url)
+    page = visitor.page
+    visitor.upload("#describe-image", hello)
+    page.locator("#describe-question textarea").focus()
+    outline = "getComputedStyle(document.querySelector('#describe-question')).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+    page.keyboard.type("What does the text say?")
+    page.locator("#describe-ask").focus()
+    page.keyboard.press("Enter")
+    visitor.stats("describe", "complete")
+    expect(page.locator("#describe-ask")).to_be_focused()
+    expect(page.locator(".said")).to_contain_text("complete")
+    page.keyboard.press("Enter")
+    expect(page.locator("#describe-answer .bot.message")).to_have_count(2)
+
+
+@pytest.mark.parametrize("tab", ["ocr", "compare"])
+def test_try_again(server, visit, tab):
+    visitor = visit(server.url)
+    visitor.open_tab({"ocr": "OCR", "compare": "Compare"}[tab])
+    visitor.page.locator(f"#{tab}-examples .gallery-item").first.click()
+    visitor.stats(tab, "complete")
+    visitor.page.locator(f"#{tab}-again").click()
+    visitor.stats(tab, "cached.*complete")
 
 
 def test_settings_are_kept(server, visit):

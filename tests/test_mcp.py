@@ -5,6 +5,7 @@ import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import jsonschema
 import pytest
 from conftest import EXAMPLES
 from mcp import ClientSession
@@ -56,6 +57,20 @@ def test_tools_answer(session):
     assert json.loads(text(session(lambda s: s.call_tool("ocr", receipt))))["total"] == "$14.25"
     images = [data_url(EXAMPLES / f"compare_1{letter}.png") for letter in "ab"]
     assert "orange in the second" in text(session(lambda s: s.call_tool("compare", {"images": images})))
+
+
+def test_chat_goes_on(session):
+    arguments = {
+        "question": "What color is the sign?",
+        "images": [data_url(EXAMPLES / "street_sign.png")],
+        "history": [["What does the sign say?", "Maple Avenue"]],
+    }
+    assert "green" in text(session(lambda s: s.call_tool("chat", arguments)))
+
+
+def test_schemas_are_valid(session):
+    for tool in session(lambda s: s.list_tools()).tools:
+        jsonschema.Draft202012Validator.check_schema(tool.inputSchema)
 
 
 def test_a_private_address_is_not_fetched(session, server):

@@ -19,6 +19,10 @@ def test_flag_wins_over_environment():
     assert (options.model, options.share, options.num_crops) == ("from-flag", False, 4)
 
 
+def test_an_empty_variable_is_none():
+    assert parse_options([], {"PHI3V_NUM_CROPS": ""}).num_crops is None
+
+
 def test_login():
     assert parse_options(["--auth", "ann:secret:with:colons"], {}).auth == ("ann", "secret:with:colons")
 
@@ -26,13 +30,16 @@ def test_login():
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
-        (["--num-crops", "17"], {}, ["--num-crops", "between 1 and 16"]),
+        (["--num-crops", "17"], {}, ["--num-crops", "from 1 to 16"]),
         (["--dtype", "int3"], {}, ["--dtype", "bfloat16"]),
         (["--server-port", "http"], {}, ["--server-port", "whole number from 1 to 65535"]),
         (["--auth", "nobody"], {}, ["--auth", "USER:PASSWORD"]),
         ([], {"PHI3V_ATTN_IMPLEMENTATION": "fast"}, ["PHI3V_ATTN_IMPLEMENTATION", "sdpa"]),
+        (["--device", "banana"], {}, ["--device", "cpu"]),
+        (["--device", "cpu:x"], {}, ["--device", "cpu"]),
+        (["--model", "/nonexistent/folder"], {}, ["--model", "no folder"]),
         ([], {"PHI3V_SHARE": "maybe"}, ["PHI3V_SHARE", "true"]),
-        ([], {"PHI3V_MAX_TIME": "0"}, ["PHI3V_MAX_TIME", "between 1 and 3600"]),
+        ([], {"PHI3V_MAX_TIME": "0"}, ["PHI3V_MAX_TIME", "from 1 to 3600"]),
     ],
 )
 def test_wrong_value_is_refused_with_the_right_ones_named(arguments, environment, words, capsys):

@@ -22,6 +22,17 @@ def test_images_and_pdfs_are_counted_and_opened_in_order(three_pages):
     assert all(image.mode == "RGB" for _, image in pages)
 
 
+@pytest.mark.parametrize("content", [b"", b"%PDF-1.4 and no more"])
+def test_a_pdf_that_can_not_be_read_counts_as_one_page_and_is_named_one(tmp_path, content):
+    path = tmp_path / "bad.pdf"
+    path.write_bytes(content)
+    assert count_pages([str(path), str(EXAMPLES / "shapes.png")], 2) == 2
+    (name, error), (_, image) = pages_of([str(path), str(EXAMPLES / "shapes.png")], 2)
+    assert name == "bad.pdf, page 1"
+    assert "The PDF" in str(error)
+    assert image.mode == "RGB"
+
+
 def test_too_many_pages_are_refused(three_pages):
     with pytest.raises(ValueError, match="6 pages; at most 5"):
         count_pages([str(three_pages)] * 2, 5)
@@ -45,8 +56,9 @@ def test_a_damaged_page_does_not_end_the_others(tmp_path):
 
 
 def test_one_page_is_its_text_and_several_have_headings():
-    assert joined(PAGES[:1]) == '{"total": "1"}'
-    assert joined(PAGES) == '--- a.pdf, page 1 ---\n\n{"total": "1"}\n\n--- ../b.png ---\n\nnot JSON'
+    assert joined(PAGES[:1], "text") == '{"total": "1"}'
+    assert joined(PAGES, "markdown").startswith("## a.pdf, page 1\n\n")
+    assert joined(PAGES, "text") == '--- a.pdf, page 1 ---\n\n{"total": "1"}\n\n--- ../b.png ---\n\nnot JSON'
 
 
 def test_json_of_several_pages_is_a_list():

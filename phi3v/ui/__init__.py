@@ -5,6 +5,7 @@ import gradio as gr
 from ..loading import EngineLoader
 from ..options import Options
 from . import chat, compare, describe, ocr
+from .guard import GuardedBlocks
 from .link import link
 from .settings import settings_panel
 from .status import status_line
@@ -16,7 +17,7 @@ CACHE_SECONDS = 3600  # uploads are deleted after an hour
 
 def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
     """The whole page, and the named endpoints `/describe`, `/ocr`, `/compare` and `/chat`."""
-    with gr.Blocks(
+    with GuardedBlocks(
         title="Phi-3-Vision", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), fill_width=False
     ) as app:
         status_line(app, loader)

@@ -14,12 +14,23 @@ from .streaming import Query, Tab, Turns, answers, endpoint
 from .upload import ChatBox, FileList
 
 
+class History(gr.JSON):
+    """`gr.JSON` that says what it takes, which an MCP client must know."""
+
+    def api_info(self) -> dict:
+        pair = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+        return {"type": "array", "items": pair}
+
+    def get_block_name(self) -> str:
+        return "json"
+
+
 def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
     """The tab and its endpoint `/chat`."""
 
     def generate(turns: Turns, message, *values):
         text, files = chat_question(message, options.max_images)
-        yield from converse(loader, settings, turns, turns.exchanges, Exchange(text, files), values, messages)
+        yield from converse(loader, settings, turns, turns.exchanges, Exchange(text, files), values, context)
 
     def chat(
         question,
@@ -74,7 +85,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
     send, stop, clear = ask_and_stop("Send", "chat")
     tab = Tab(answer, stats, send, stop, clear, turns, messages, box)
     tab.on([send.click, box.submit], generate, [box, *settings.components])
-    tab.on([answer.retry], ask_again(loader, settings, messages), list(settings.components))
+    tab.on([answer.retry], ask_again(loader, settings, context), list(settings.components))
     clear.add([box])
 
     def shown(engine, message, turns, *values) -> Query:
@@ -85,8 +96,13 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
     code_panel(loader, shown, [box, turns, *settings.components], "", "chat")
     question = gr.Textbox(label="question", visible=False)
     files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
-    history = gr.JSON(label="history", visible=False)
+    history = History(label="history", visible=False)
     endpoint(chat, [question, files, history, *settings.components])
+
+
+def context(before: list[Exchange], exchange: Exchange) -> list[Exchange]:
+    """Everything that was said."""
+    return before
 
 
 def earlier_exchanges(history) -> list[Exchange]:

@@ -1,6 +1,6 @@
 """What the tabs with a running conversation share: the view of it, asking on, asking again, saving it."""
 
-import html
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
@@ -45,63 +45,65 @@ def _writer(loader: EngineLoader, write: Callable, name: str) -> Callable[[Turns
     return made
 
 
+# Which of the exchanges before a question belong to it: their words and images are what the model gets too.
+Context = Callable[[list[Exchange], Exchange], list[Exchange]]
+
+
 def converse(
     loader: EngineLoader,
     settings: Settings,
     turns: Turns,
-    earlier: list[Exchange],
+    before: list[Exchange],
     exchange: Exchange,
     values: Sequence,
-    show: Callable[[list[Exchange]], list[dict]],
+    context: Context,
 ) -> Iterator[tuple[list[dict], str]]:
     """Ask on: the conversation as messages and a line on what is going on, as often as `answers` yields.
 
     Args:
-        earlier: the exchanges before.
+        before: the exchanges so far.
         values: of the settings' components.
-        show: `messages` or `words`.
 
     Raises:
         gr.Error: as of `answers`; the question is then no part of the conversation.
     """
 
     def request(engine) -> Query:
+        earlier = context(before, exchange)
         return Query(exchange.question, exchange.files, settings.as_arguments(*values), earlier)
 
-    turns.exchanges = [*earlier, exchange]
+    turns.exchanges = [*before, exchange]
     try:
         for text, line in answers(loader, request, (), settings.max_time, turns.stop):
             exchange.answer = text
-            yield show(turns.exchanges), line
+            yield messages(turns.exchanges), line
     finally:
         if not exchange.answer:
             turns.exchanges = [other for other in turns.exchanges if other is not exchange]
 
 
-def ask_again(loader: EngineLoader, settings: Settings, show: Callable) -> Callable:
+def ask_again(loader: EngineLoader, settings: Settings, context: Context) -> Callable:
     """For the chat's retry button: the last question once more, with the settings of now."""
 
     def again(turns: Turns, *values):
         if turns.exchanges:
-            *earlier, last = turns.exchanges
-            yield from converse(loader, settings, turns, earlier, Exchange(last.question, last.files), values, show)
+            *before, last = turns.exchanges
+            exchange = Exchange(last.question, last.files)
+            yield from converse(loader, settings, turns, before, exchange, values, context)
 
     return again
 
 
 def messages(exchanges: list[Exchange]) -> list[dict]:
-    """Exchanges as the chat's messages, with images."""
+    """Exchanges as the chat's messages. The visitor's words are shown as they are, not as Markdown or HTML."""
     out = []
     for exchange in exchanges:
         out += [{"role": "user", "content": {"path": file, "alt_text": "Image"}} for file in exchange.files]
-        out += words([exchange])
-    return out
-
-
-def words(exchanges: list[Exchange]) -> list[dict]:
-    """Exchanges as the chat's messages. The visitor's words are shown as they are, not as Markdown's HTML."""
-    out = []
-    for exchange in exchanges:
-        out.append({"role": "user", "content": html.escape(exchange.question, quote=False)})
+        out.append({"role": "user", "content": as_markdown(exchange.question)})
         out.append({"role": "assistant", "content": exchange.answer})
     return out
+
+
+def as_markdown(text: str) -> str:
+    """Markdown that shows this text."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

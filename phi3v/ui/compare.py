@@ -17,7 +17,7 @@ from ..tasks import (
     compare_question,
 )
 from .code import code_panel
-from .parts import PRIVATE, TALKING, answer_panel, ask_and_stop, examples, preset_chips
+from .parts import PRIVATE, TALKING, again_chip, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import Query, Tab, Turns, answers, endpoint, refusal
 from .upload import FileList, GalleryPaths
@@ -73,19 +73,20 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
                 buttons=["fullscreen"],
                 elem_id="compare-images",
             )
+            selected = gr.State()
+            with gr.Row(elem_classes=["chips"], elem_id="compare-order", visible=False) as order:
+                chips = {
+                    change: gr.Button(label, size="sm", min_width=0, elem_classes=["chip"])
+                    for change, label in ((-1, "Move earlier"), (1, "Move later"), (None, "Remove"))
+                }
             if options.web:
                 from_the_web(gallery, "compare")
-            selected = gr.State()
-            with gr.Row(elem_classes=["chips"], elem_id="compare-order"):
-                movers = [
-                    (gr.Button(label, size="sm", min_width=0, elem_classes=["chip"]), step)
-                    for label, step in (("Move earlier", -1), ("Move later", 1))
-                ]
             cost = gr.Markdown(elem_classes=["stats"], elem_id="compare-cost")
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_COMPARISON,
-                lines=2,
+                lines=1,
+                max_lines=6,
                 max_length=MAX_QUESTION_CHARACTERS,
                 elem_id="compare-question",
             )
@@ -93,22 +94,31 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
             ask_button, stop, clear = ask_and_stop("Compare", "compare")
         with gr.Column(scale=6):
             answer, stats = answer_panel("compare")
-            with gr.Accordion("One over the other", visible=False, elem_id="compare-slider") as over:
+            with gr.Row(elem_classes=["chips"]):
+                again = again_chip("compare")
+            with gr.Accordion("Slide between 1 and 2", visible=False, elem_id="compare-slider") as over:
                 slider = gr.ImageSlider(
                     label="Drag the line", interactive=False, max_height=420, buttons=["fullscreen"], show_label=False
                 )
 
     gallery.select(_index, None, selected, **PRIVATE)
-    for button, step in movers:
-        button.click(partial(moved, step=step), [gallery, selected], [gallery, selected], **TALKING)
-    gallery.change(_pair, gallery, [over, slider], **PRIVATE)
+    for step, chip in chips.items():
+        chip.click(partial(arranged, step=step), [gallery, selected], [gallery, selected], **TALKING)
+    gallery.change(_pair, gallery, [over, slider, order], **PRIVATE)
     for change in (gallery.change, settings.num_crops.change):
-        change(lambda *values: cost_line(loader.engine, *values), [gallery, settings.num_crops], cost, **PRIVATE)
+        change(
+            lambda *values: cost_line(loader.engine, settings, options.max_images, *values),
+            [gallery, settings.num_crops],
+            cost,
+            **PRIVATE,
+        )
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     inputs = [gallery, question, *settings.components]
-    Tab(answer, stats, ask_button, stop, clear).on([ask_button.click, question.submit, started.then], generate, inputs)
+    Tab(answer, stats, ask_button, stop, clear).on(
+        [ask_button.click, again.click, question.submit, started.then], generate, inputs
+    )
     clear.add([gallery, question, cost, slider])
-    clear.click(lambda: gr.update(visible=False), None, over, **PRIVATE)
+    clear.click(lambda: [gr.update(visible=False)] * 2, None, [over, order], **PRIVATE)
     code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
     # For the API a plain list of files; the gallery would ask for pairs with captions.
     files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
@@ -121,19 +131,22 @@ def _index(event: gr.SelectData) -> int:
 
 
 def _pair(images: list[str]):
-    """The slider, for exactly two images."""
-    two = len(images or ()) == 2
-    return gr.update(visible=two), tuple(images) if two else None
+    """The slider, for exactly two images, and the buttons that arrange them."""
+    count = len(images or ())
+    return gr.update(visible=count == 2), tuple(images) if count == 2 else None, gr.update(visible=count > 0)
 
 
-def moved(images: list[str], selected: int | None, step: int):
-    """The gallery with the selected image one place earlier or later, and where it is then."""
+def arranged(images: list[str], selected: int | None, step: int | None):
+    """The gallery with the selected image that many places later, or without it (`None`), and where it is then."""
     if selected is None or not 0 <= selected < len(images or ()):
-        gr.Info("Tap an image first, then move it.")
+        gr.Info("Tap an image first, then move or remove it.")
         return gr.skip(), gr.skip()
-    place = min(max(selected + step, 0), len(images) - 1)
     images = list(images)
-    images.insert(place, images.pop(selected))
+    image = images.pop(selected)
+    if step is None:
+        return gr.update(value=images, selected_index=None), None
+    place = min(max(selected + step, 0), len(images))
+    images.insert(place, image)
     return gr.update(value=images, selected_index=place), place
 
 
@@ -142,16 +155,18 @@ def crops_of_a_set(engine: Phi3Vision, num_crops: int | None) -> int:
     return num_crops or min(engine.num_crops, CROPS_OF_A_SET)
 
 
-def cost_line(engine: Phi3Vision | None, images: list[str], num_crops: int) -> str:
+def cost_line(engine: Phi3Vision | None, settings: Settings, most: int, images: list[str], num_crops) -> str:
     """What the images take of the model's context, with a warning where they are too many."""
     if engine is None or not images:
         return ""
+    if len(images) > most:
+        return f"⚠ **{len(images)} images are too many**: at most {most} are compared. Remove some."
     try:
-        tokens = engine.image_tokens(image_sizes(images), crops_of_a_set(engine, int(num_crops) or None))
+        tokens = engine.image_tokens(image_sizes(images), crops_of_a_set(engine, settings.crops(num_crops)))
     except ValueError as error:
-        return str(error)
-    each = ", ".join(f"{count:,}" for count in tokens)
-    line = f"{each} image tokens: {sum(tokens):,} of the context's {engine.context_length:,}."
+        return f"⚠ {error}"
+    each = f"{len(tokens)} × {tokens[0]:,}" if len(set(tokens)) == 1 else " + ".join(f"{count:,}" for count in tokens)
+    line = f"{each} = {sum(tokens):,} image tokens of the context's {engine.context_length:,}."
     if sum(tokens) >= engine.context_length:
-        line += " **That is too much**: remove images, or lower *Image crops* in the settings."
+        line = f"⚠ {line} **That is too much**: remove images, or lower *Image crops* in the settings."
     return line

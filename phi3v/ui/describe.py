@@ -6,7 +6,7 @@ from ..conversation import Exchange
 from ..loading import EngineLoader
 from ..options import Options
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
-from .chatting import ask_again, conversation_panel, converse, words
+from .chatting import ask_again, conversation_panel, converse, messages
 from .code import code_panel
 from .parts import ask_and_stop, examples, preset_chips
 from .settings import Settings
@@ -23,10 +23,9 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
 
     def generate(turns: Turns, image, question, *values):
         question = describe_question(image, question)
-        # Another image begins another conversation.
-        earlier = turns.exchanges if turns.exchanges and turns.exchanges[0].files == [image] else []
-        exchange = Exchange(question, [] if earlier else [image])
-        yield from converse(loader, settings, turns, earlier, exchange, values, words)
+        known = about_the_same_image(turns.exchanges)
+        exchange = Exchange(question, [] if known and known[0].files == [image] else [image])
+        yield from converse(loader, settings, turns, turns.exchanges, exchange, values, context)
 
     def describe(
         image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
@@ -54,7 +53,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 buttons=["fullscreen"],
-                height=340,
+                height=300,
                 elem_id="describe-image",
             )
             if options.web:
@@ -62,7 +61,8 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_QUESTION,
-                lines=2,
+                lines=1,
+                max_lines=6,
                 max_length=MAX_QUESTION_CHARACTERS,
                 elem_id="describe-question",
             )
@@ -75,10 +75,21 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
 
     started = examples(DESCRIBE_EXAMPLES, [image, question], "describe")
     inputs = [image, question, *settings.components]
-    tab = Tab(answer, stats, ask_button, stop, clear, turns, words)
+    tab = Tab(answer, stats, ask_button, stop, clear, turns, messages)
     tab.on([ask_button.click, question.submit, started.then], generate, inputs)
-    tab.on([answer.retry], ask_again(loader, settings, words), list(settings.components))
+    tab.on([answer.retry], ask_again(loader, settings, context), list(settings.components))
     clear.add([image, question])
     code_panel(loader, request, inputs, "image.png", "describe")
     endpoint(describe, inputs)
     return question
+
+
+def about_the_same_image(exchanges: list[Exchange]) -> list[Exchange]:
+    """The latest exchanges, from the one that brought the image on."""
+    begins = [number for number, exchange in enumerate(exchanges) if exchange.files]
+    return exchanges[begins[-1] :] if begins else []
+
+
+def context(before: list[Exchange], exchange: Exchange) -> list[Exchange]:
+    """Another image begins anew; what was said about others stays on the page."""
+    return [] if exchange.files else about_the_same_image(before)

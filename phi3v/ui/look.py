@@ -21,6 +21,7 @@ THEME = gr.themes.Base(
     block_background_fill="#ffffff",
     block_background_fill_dark="#151b22",
     block_label_background_fill_dark="#151b22",
+    background_fill_secondary_dark="#1b232c",
     block_border_color="#e1e7ec",
     block_border_color_dark="#26303a",
     block_shadow="0 1px 2px rgba(15, 23, 42, 0.05)",

@@ -1,5 +1,7 @@
 """Tab: the text of documents, page by page, in several formats."""
 
+import time
+
 import gradio as gr
 
 from ..conversation import Exchange
@@ -8,10 +10,10 @@ from ..options import Options
 from ..pages import as_file, as_zip, count_pages, joined, pages_of
 from ..tasks import OCR, OCR_EXAMPLES, ocr_question
 from .code import code_panel
-from .parts import PRIVATE, ask_and_stop, examples, stats_below
+from .parts import PRIVATE, again_chip, ask_and_stop, examples, stats_below
 from .saving import save_chip
 from .settings import Settings
-from .streaming import Query, Tab, Turns, answers, endpoint, refusal
+from .streaming import STOP_REASONS, Query, Tab, Turns, answers, endpoint, refusal
 from .upload import FilePaths, ImagePath
 from .web import from_the_web
 
@@ -25,29 +27,44 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
 
     def read_pages(pages: list[Exchange], stop, *values):
         """Texts of all pages so far and a line on what is going on; `pages` grows."""
-        query = request(None, *values)
+        query, output_format = request(None, *values), values[2]
         total = count_pages(query.files, options.max_pages)
+        began, whole = time.monotonic(), 0
         for number, (name, image) in enumerate(pages_of(query.files, options.max_pages), 1):
-            page = Exchange(name)
+            page, line = Exchange(name), ""
             pages.append(page)
             try:
                 if isinstance(image, ValueError):
                     raise image
                 each = Query(query.question, [image], query.arguments)
-                for page.answer, line in answers(loader, lambda engine, q=each: q, (), settings.max_time, stop):
-                    yield joined(pages), line if total == 1 else _progress(number, total, line)
+                left = max(1.0, settings.max_time - (time.monotonic() - began))
+                for page.answer, line in answers(loader, lambda engine, q=each: q, (), left, stop):
+                    text = joined(pages, output_format)
+                    yield text, line if total == 1 else _progress(number, total, line)
             except ValueError as error:
                 if total == 1:
                     raise
                 page.answer = f"[{error}]"
-            if stop and stop.is_set():
+            if line.endswith((STOP_REASONS["stopped"], STOP_REASONS["time"])):
+                page.question += ", cut off"
+            else:
+                whole += 1
+            ended = "stopped" if stop and stop.is_set() else "time"
+            if ended == "stopped" or time.monotonic() - began > settings.max_time:
                 break
+        else:
+            ended = None
         if total > 1:
-            done = len(pages)
-            yield joined(pages), f"{done} of {total} pages{' · stopped' if stop and stop.is_set() else ''}"
+            parts = [f"{whole} of {total} pages"]
+            if len(pages) > whole:
+                parts.append(f"page {len(pages)} cut off")
+            parts.append(f"{time.monotonic() - began:.1f} s")
+            if ended:
+                parts.append(STOP_REASONS[ended])
+            yield joined(pages, output_format), " · ".join(parts)
 
     def generate(turns: Turns, *values):
-        turns.exchanges = []
+        turns.exchanges, turns.output_format = [], values[2]
         yield from read_pages(turns.exchanges, turns.stop, *values)
 
     def ocr(
@@ -96,7 +113,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
                 file_count="multiple",
                 file_types=["image", ".pdf"],
                 type="filepath",
-                height=160,
+                height=200,
                 elem_id="ocr-files",
             )
             output_format = gr.Radio(
@@ -120,14 +137,15 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
             stats = stats_below("ocr")
             turns = gr.State()
             with gr.Row(elem_classes=["chips"]):
+                again = again_chip("ocr")
                 for label, kind, make in (("Save", "file", as_file), ("Save each page (zip)", "zip", as_zip)):
-                    save_chip(label, f"ocr-save-{kind}", [turns, output_format], _maker(make))
+                    save_chip(label, f"ocr-save-{kind}", [turns], _maker(make))
             with gr.Accordion("Rendered", open=True, visible=False) as rendered:
                 preview = gr.Markdown(elem_id="ocr-rendered")
 
     started = examples(OCR_EXAMPLES, [document, output_format], "ocr")
     inputs = [document, files, output_format, *settings.components]
-    Tab(answer, stats, read, stop, clear, turns).on([read.click, started.then], generate, inputs)
+    Tab(answer, stats, read, stop, clear, turns).on([read.click, again.click, started.then], generate, inputs)
     output_format.change(lambda name: gr.update(visible=name == "markdown"), output_format, rendered, **PRIVATE)
     shown = "(text, format) => format === 'markdown' ? text : ''"  # rendering anew for each piece takes long
     answer.change(None, [answer, output_format], preview, js=shown, api_visibility="private")
@@ -145,4 +163,4 @@ def _progress(number: int, total: int, line: str) -> str:
 
 
 def _maker(make):
-    return lambda turns, output_format: make(turns.exchanges, output_format) if turns and turns.exchanges else None
+    return lambda turns: make(turns.exchanges, turns.output_format) if turns and turns.exchanges else None

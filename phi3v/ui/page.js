@@ -1,6 +1,16 @@
 // What the page does in the browser alone: names for screen readers, kept settings, links that restore the page.
 
-// Examples are named by their files, uploads by their text; Gradio leaves these names out.
+// The button that asks or stops and had the focus last.
+let pressed = null;
+document.addEventListener("focusin", (event) => (pressed = event.target.closest?.("[id$='-ask'], [id$='-stop']")));
+
+// Tabs on which an answer is being made, and what screen readers are told when it has ended.
+const answering = new Set();
+const said = Object.assign(document.createElement("div"), { className: "said", role: "status" });
+document.addEventListener("DOMContentLoaded", () => document.body.append(said));
+
+// Examples are named by their files, uploads by their text, groups of buttons by what they do; Gradio leaves these
+// names out. A button that gives way to another gives it the focus, which would be lost.
 new MutationObserver(() => {
   for (const example of document.querySelectorAll(".examples .gallery-item:not([aria-label])")) {
     const file = example.querySelector("img")?.src.split("/").pop();
@@ -8,6 +18,19 @@ new MutationObserver(() => {
   }
   for (const upload of document.querySelectorAll("button.upload-container[aria-label]:not(.hidden)"))
     upload.removeAttribute("aria-label");
+  for (const camera of document.querySelectorAll("[aria-label='common.webcam']"))
+    camera.setAttribute("aria-label", "Take a photo");
+  for (const copy of document.querySelectorAll("#compare-answer [aria-label='Copy conversation']"))
+    copy.setAttribute("aria-label", "Copy answer");
+  for (const image of document.querySelectorAll(".image-frame img[alt='']")) image.alt = "Uploaded image";
+  for (const tab of ["describe", "ocr", "compare", "chat"]) {
+    if (document.getElementById(`${tab}-stop`)?.offsetParent) answering.add(tab);
+    else if (answering.delete(tab)) said.textContent = document.getElementById(`${tab}-stats`).textContent;
+  }
+  if (pressed && !pressed.offsetParent && document.activeElement === document.body) {
+    const [tab, kind] = pressed.id.split("-");
+    document.getElementById(`${tab}-${kind === "ask" ? "stop" : "ask"}`)?.focus({ preventScroll: true });
+  }
 }).observe(document, { childList: true, subtree: true });
 
 const phi3v = {
@@ -55,6 +78,11 @@ const phi3v = {
     });
     navigator.clipboard?.writeText(url.href);
     window.history.replaceState(null, "", url);
+    const button = document.getElementById("copy-link");
+    const label = button.textContent;
+    button.textContent = navigator.clipboard ? "Copied; images are not part of it" : "It is in the address bar";
+    button.disabled = true;
+    setTimeout(() => Object.assign(button, { textContent: label, disabled: false }), 2500);
   },
 
   // Hands a file, packed as JSON by the server, to the browser to save.

@@ -32,6 +32,11 @@ def ask_and_stop(label: str, tab: str) -> tuple[gr.Button, gr.Button, gr.ClearBu
     return ask, stop, clear
 
 
+def again_chip(tab: str) -> gr.Button:
+    """A button that asks the same once more."""
+    return gr.Button("Try again", size="sm", min_width=0, elem_classes=["chip"], elem_id=f"{tab}-again")
+
+
 def answer_panel(tab: str) -> tuple[gr.Markdown, gr.Markdown]:
     """Where the answer appears, as Markdown, and the line below it."""
     answer = gr.Markdown(

@@ -9,6 +9,7 @@ from ..inference import BOUNDS
 from ..options import Options
 
 NAMES = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed", "num_crops")
+WHOLE = ("max_new_tokens", "seed", "num_crops")
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,6 @@ class Settings:
 
     panel: gr.Accordion
     components: tuple[gr.components.Component, ...]
-    most_new_tokens: int
     max_time: int
 
     @property
@@ -32,34 +32,61 @@ class Settings:
         keep = f"(...values) => phi3v.keep({json.dumps(NAMES)}, values)"
         gr.on([component.change for component in components], None, components, js=keep, api_visibility="private")
 
-    def as_arguments(self, max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops) -> dict:
-        """Keyword arguments of `Phi3Vision.stream`.
+    def crops(self, value) -> int | None:
+        """The slider's value as `num_crops`.
 
         Raises:
-            ValueError: a value is missing or not a number, or more tokens are asked for than this app allows. The
-                other bounds are the engine's.
+            ValueError: it is none.
         """
-        try:
-            arguments = {
-                "max_new_tokens": int(max_new_tokens),
-                "temperature": float(temperature),
-                "top_p": float(top_p),
-                "repetition_penalty": float(repetition_penalty),
-                "seed": None if seed == -1 else int(seed),
-                "num_crops": int(num_crops) or None,
-            }
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"A setting is not a number: {error}.") from error
-        if arguments["max_new_tokens"] > self.most_new_tokens:
-            raise ValueError(f"max_new_tokens must be between 1 and {self.most_new_tokens}, got {max_new_tokens}.")
-        return arguments
+        return _checked("num_crops", self.num_crops, value) or None
+
+    def as_arguments(self, *values) -> dict:
+        """Keyword arguments of `Phi3Vision.stream`; values in the order of `NAMES`.
+
+        Raises:
+            ValueError: a value is missing, not a number or out of the component's bounds.
+        """
+        named = zip(NAMES, self.components, values, strict=True)
+        arguments = {name: _checked(name, component, value) for name, component, value in named}
+        if arguments["seed"] == -1:
+            arguments["seed"] = None
+        return arguments | {"num_crops": arguments["num_crops"] or None}
+
+
+def _checked(name: str, component: gr.components.Component, value) -> int | float:
+    lowest, highest, whole = component.minimum, component.maximum, name in WHOLE
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= highest
+    if not fits or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {kind} between {lowest} and {highest}, not {value}.")
+    return int(value) if whole else float(value)
+
+
+class Slider(gr.Slider):
+    """`gr.Slider` that hands over what comes: Gradio's own check fails before the app's code can say what is wrong."""
+
+    def preprocess(self, payload):
+        return payload
+
+    def get_block_name(self) -> str:
+        return "slider"
+
+
+class Number(gr.Number):
+    """`gr.Number` that hands over what comes; see `Slider`."""
+
+    def preprocess(self, payload):
+        return payload
+
+    def get_block_name(self) -> str:
+        return "number"
 
 
 def settings_panel(options: Options) -> Settings:
     """The settings in an accordion, which `Settings.render` places on the page."""
     with gr.Accordion("Settings", open=False, render=False, elem_id="settings") as panel:
         with gr.Row():
-            max_new_tokens = gr.Slider(
+            max_new_tokens = Slider(
                 1,
                 options.max_new_tokens,
                 value=min(500, options.max_new_tokens),
@@ -67,7 +94,7 @@ def settings_panel(options: Options) -> Settings:
                 label="Max new tokens",
                 info="Where the answer is cut off",
             )
-            num_crops = gr.Slider(
+            num_crops = Slider(
                 0,
                 BOUNDS["num_crops"][1],
                 value=0,
@@ -76,15 +103,15 @@ def settings_panel(options: Options) -> Settings:
                 info="Detail of each image; more takes longer. 0: as the model was trained",
             )
         with gr.Row():
-            temperature = gr.Slider(
+            temperature = Slider(
                 *BOUNDS["temperature"], value=0, step=0.05, label="Temperature", info="0: always the likeliest token"
             )
-            top_p = gr.Slider(*BOUNDS["top_p"], value=1, step=0.01, label="Top-p", info="With a temperature above 0")
+            top_p = Slider(*BOUNDS["top_p"], value=1, step=0.01, label="Top-p", info="With a temperature above 0")
         with gr.Row():
-            repetition_penalty = gr.Slider(
+            repetition_penalty = Slider(
                 *BOUNDS["repetition_penalty"], value=1, step=0.05, label="Repetition penalty", info="1: none"
             )
-            seed = gr.Number(
+            seed = Number(
                 -1,
                 precision=0,
                 minimum=-1,
@@ -93,4 +120,4 @@ def settings_panel(options: Options) -> Settings:
                 info="The same seed gives the same answer; -1: another each time",
             )
     components = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-    return Settings(panel, components, options.max_new_tokens, options.max_time)
+    return Settings(panel, components, options.max_time)

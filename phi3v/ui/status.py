@@ -14,10 +14,10 @@ TITLE = """
 """
 
 PREVIEW_NOTE = (
-    "<strong>This is the preview model</strong>, not Microsoft's Phi-3-Vision: a small checkpoint of the same "
-    "architecture, trained by this project on pictures that it drew. It reads print, simple charts, tables and "
-    "coloured shapes and says what differs between two such pictures; photos it does not know. For the real one, "
-    f"start the app with <code>--model {PHI_3_VISION}</code>."
+    "<details><summary><strong>This is the preview model</strong>, not Microsoft's Phi-3-Vision.</summary>"
+    "A small checkpoint of the same architecture, trained by this project on pictures that it drew. It reads print, "
+    "simple charts, tables and coloured shapes and says what differs between two such pictures; photos it does not "
+    f"know. For the real one, start the app with <code>--model {PHI_3_VISION}</code>.</details>"
 )
 
 
@@ -64,16 +64,16 @@ def _render(loader: EngineLoader) -> str:
     notes = [html.escape(state.problem)] if state.problem else []
     if engine.is_preview:
         notes.append(PREVIEW_NOTE)
-    return _card("ready", _facts(engine), "<br>".join(notes))
+    return _card("preview" if engine.is_preview else "ready", _facts(engine), "<br>".join(notes))
 
 
 def _facts(engine: Phi3Vision) -> str:
     name = "Preview model" if engine.is_preview else public_name(engine.model_id)
     dtype = str(engine.dtype).removeprefix("torch.")
-    facts = (name, engine.device_name, dtype, engine.attn_implementation)
+    facts = (name, engine.device_name, dtype, f"{engine.attn_implementation} attention")
     return "".join(f"<span>{html.escape(fact)}</span>" for fact in facts)
 
 
 def _card(kind: str, line: str, note: str) -> str:
-    note = f'<p class="note">{note}</p>' if note else ""
+    note = f'<div class="note">{note}</div>' if note else ""
     return f'<div class="status {kind}" role="status"><p class="facts">{line}</p>{note}</div>'

@@ -57,7 +57,7 @@ Request = Callable[..., Query]
 
 
 def answers(
-    loader: EngineLoader, request: Request, values: Sequence, max_time: int, stop: threading.Event | None = None
+    loader: EngineLoader, request: Request, values: Sequence, max_time: float, stop: threading.Event | None = None
 ) -> Iterator[tuple[str, str]]:
     """Answer so far and a line on what is going on.
 
@@ -107,7 +107,7 @@ def refusal(error: Exception) -> gr.Error:
     return gr.Error(str(error), title=REFUSED, print_exception=False)
 
 
-def _ask(engine: Phi3Vision, query: Query, max_time: int) -> AnswerStream | ZeroStream:
+def _ask(engine: Phi3Vision, query: Query, max_time: float) -> AnswerStream | ZeroStream:
     images = open_images([*files_of(query.earlier), *query.files])
     # The bundled model was trained on single questions: earlier words would only confuse it.
     count = 0 if engine.is_preview else len(images) - len(query.files)
@@ -149,15 +149,19 @@ class Turns:
 
     Attributes:
         number, stop: the latest's.
+        sent: on tabs with a box for messages, the latest's message.
         cleared: whether everything was cleared since.
-        exchanges: the conversation, on tabs that have one.
+        exchanges: the conversation, or the pages that were read.
+        output_format: what the pages were read as.
     """
 
     def __init__(self):
         self.number = 0
         self.cleared = False
         self.stop = threading.Event()
+        self.sent: dict | None = None
         self.exchanges: list[Exchange] = []
+        self.output_format = ""
 
     def next(self) -> int:
         """Stop the question before and begin another; returns its number."""
@@ -177,7 +181,7 @@ class Tab:
         ask, stop, clear: buttons; Stop takes the place of Ask meanwhile.
         turns: state that holds the visitor's `Turns`.
         messages: on tabs with a conversation, its exchanges as the answer component shows them.
-        box: on tabs with a conversation, what is emptied once an answer begins.
+        box: on tabs with a box for messages, that: emptied when a message is sent, filled again if it fails.
     """
 
     answer: gr.components.Component
@@ -199,62 +203,66 @@ class Tab:
     def on(self, events: Sequence[Callable], generate: Callable, inputs: list) -> None:
         """Have `generate` run at any of `events`: a generator of (answer, line) over `Turns` and values of `inputs`.
 
+        If the box is the first of `inputs`, what it had when the event came is passed.
+
         Gradio's own way to stop, `cancels`, leaves the page with an error or without the last statistics, depending on
         which message comes first. So Stop sets an event that the generator sees, and the answer ends like any other.
         """
+        sends = bool(inputs) and inputs[0] is self.box
 
         def run(turns: Turns, number: int, *values):
             # A generator of its own, since Gradio looks at the function's kind.
-            yield from self._run(generate, turns, number, *values)
+            sent = [turns.sent] if sends else []
+            yield from self._run(generate, turns, number, sent, *sent, *values)
 
-        began = [self.turns, self._number, self.stats, self.ask, self.stop]
+        began = [self.turns, self._number, self.stats, self.ask, self.stop, *([self.box] if sends else [])]
         for event in events:
-            event(self._begin, self.turns, began, **PRIVATE).then(
+            event(self._begin, [self.turns, *inputs[:sends]], began, **PRIVATE).then(
                 run,
-                [self.turns, self._number, *inputs],
+                [self.turns, self._number, *inputs[sends:]],
                 self._outputs,
                 api_visibility="private",
                 trigger_mode="multiple",
                 **MODEL_EVENT,
-            )
+            ).failure(lambda: ("", *IDLE), None, [self.stats, self.ask, self.stop], **PRIVATE)
 
-    def _begin(self, turns: Turns | None):
+    def _begin(self, turns: Turns | None, *sent):
         turns = turns or Turns()
-        return turns, turns.next(), "Waiting for a place …", *BUSY
+        if sent:
+            (turns.sent,) = sent
+        return turns, turns.next(), "Waiting for a place …", *BUSY, *[None for _ in sent]
 
-    def _run(self, generate: Callable, turns: Turns, number: int, *values):
+    def _run(self, generate: Callable, turns: Turns, number: int, sent: list, *values):
         if turns.number != number:
             return
         line, shown = "", {}
-        kept = [gr.skip()] if self.box else []
-        emptied = False
+        box = [gr.skip()] if self.box else []
         answering = generate(turns, *values)
         try:
             for value, line in answering:
                 if turns.number != number:
                     if turns.cleared:  # what was on its way then came later than the clearing
-                        yield self._empty, "", *IDLE, *kept
+                        yield self._empty, "", *IDLE, *box
                     return
                 shown = {"value": value}
-                begun = self.box and not emptied and bool(value[-1]["content"])
-                emptied = emptied or begun
                 yield (
                     gr.update(elem_classes=[*self._classes, "streaming"], **shown),
                     line,
                     gr.skip(),
                     gr.skip(),
-                    *([None] if begun else kept),
+                    *box,
                 )
         except (gr.Error, ValueError) as error:
             # Raised, it would write "Error" over the answer and leave the buttons as they are.
             title = error.title if isinstance(error, gr.Error) else REFUSED
             gr.Warning(getattr(error, "message", str(error)), title=title, duration=None)
             line = ""
+            box = sent or box
             if self.messages:
                 shown = {"value": self.messages(turns.exchanges)}
         finally:
             answering.close()
-        yield gr.update(elem_classes=self._classes, **shown), line, *IDLE, *kept
+        yield gr.update(elem_classes=self._classes, **shown), line, *IDLE, *box
 
     @property
     def _classes(self) -> list[str]:
