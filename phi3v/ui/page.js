@@ -7,7 +7,6 @@ document.addEventListener("focusin", (event) => (pressed = event.target.closest?
 // Tabs on which an answer is being made, and what screen readers are told when it has ended.
 const answering = new Set();
 const said = Object.assign(document.createElement("div"), { className: "said", role: "status" });
-document.addEventListener("DOMContentLoaded", () => document.body.append(said));
 
 // Examples are named by their files, uploads by their text, groups of buttons by what they do; Gradio leaves these
 // names out. A button that gives way to another gives it the focus, which would be lost.
@@ -23,6 +22,7 @@ new MutationObserver(() => {
   for (const copy of document.querySelectorAll("#compare-answer [aria-label='Copy conversation']"))
     copy.setAttribute("aria-label", "Copy answer");
   for (const image of document.querySelectorAll(".image-frame img[alt='']")) image.alt = "Uploaded image";
+  if (!said.isConnected) document.body.append(said);
   for (const tab of ["describe", "ocr", "compare", "chat"]) {
     if (document.getElementById(`${tab}-stop`)?.offsetParent) answering.add(tab);
     else if (answering.delete(tab)) said.textContent = document.getElementById(`${tab}-stats`).textContent;
