@@ -58,10 +58,10 @@ def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
     if transposed:
         image = image.transpose(Image.Transpose.TRANSPOSE)
     width, height = hd_size(image.width, image.height, num_crops)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-
-    padded = Image.new("RGB", (width, math.ceil(height / CROP) * CROP), WHITE)
-    padded.paste(resized, (0, (padded.height - height) // 2))
+    padded = image.resize((width, height), Image.Resampling.BILINEAR)
+    if height % CROP:
+        resized, padded = padded, Image.new("RGB", (width, math.ceil(height / CROP) * CROP), WHITE)
+        padded.paste(resized, (0, (padded.height - height) // 2))
     return padded.transpose(Image.Transpose.TRANSPOSE) if transposed else padded
 
 
@@ -128,32 +128,37 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
         padded = [hd_transform(_to_rgb(image), num_crops) for image in make_flat_list_of_images(images)]
         image_sizes = [[image.height, image.width] for image in padded]
+        pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP)
+        for image, crops in zip(padded, pixel_values, strict=True):
+            self._fill(crops, image)
         data = {
-            "pixel_values": torch.stack([self._crops(image, num_crops) for image in padded]),
+            "pixel_values": pixel_values,
             "image_sizes": torch.tensor(image_sizes),
             "num_img_tokens": [num_image_tokens(*size) for size in image_sizes],
         }
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=["num_img_tokens"])
 
-    def _crops(self, image: Image.Image, num_crops: int) -> torch.Tensor:
-        """(num_crops + 1, 3, 336, 336) of a padded image."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().to(torch.float32).div_(255)
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
-        pixels.sub_(mean).div_(std)
-
+    def _fill(self, crops: torch.Tensor, image: Image.Image) -> None:
+        """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
         rows, columns = image.height // CROP, image.width // CROP
-        crops = pixels.new_zeros(num_crops + 1, 3, CROP, CROP)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        normalised = torch.empty(pixels.shape)
+        for row in range(rows):  # what one row of crops takes stays in the CPU's cache
+            band = slice(row * CROP, (row + 1) * CROP)
+            normalised[:, band].copy_(pixels[:, band]).div_(255).sub_(mean).div_(std)
+            cut = normalised[:, band].unflatten(2, (columns, CROP)).permute(2, 0, 1, 3)
+            crops[1 + row * columns : 1 + (row + 1) * columns] = cut
         # Neither antialiased nor clamped, as in the reference.
-        crops[0] = torch.nn.functional.interpolate(pixels[None], (CROP, CROP), mode="bicubic", align_corners=False)[0]
-        grid = pixels.view(3, rows, CROP, columns, CROP).permute(1, 3, 0, 2, 4)
-        crops[1 : 1 + rows * columns].view(rows, columns, 3, CROP, CROP).copy_(grid)
-        return crops
+        size = (CROP, CROP)
+        crops[0] = torch.nn.functional.interpolate(normalised[None], size, mode="bicubic", align_corners=False)[0]
+        crops[1 + rows * columns :] = 0
 
 
 def _to_rgb(image) -> Image.Image:
     if not isinstance(image, Image.Image):
         image = to_pil_image(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 __all__ = ["Phi3VImageProcessor"]
