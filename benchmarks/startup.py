@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradio_client import Client, handle_file
@@ -18,19 +20,15 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "assets" / "examples" / "street_sign.png"
 
 
-def measure(options: list[str]) -> tuple[float, float, float]:
-    """Seconds until the page is served, until the first answer, and for a second answer."""
+@contextmanager
+def running_app(options: list[str]) -> Iterator[str]:
+    """The app's address, once the page is served."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    started = time.perf_counter()
-    app = subprocess.Popen(
-        [sys.executable, "app.py", "--server-port", str(port), *options],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "app.py", "--server-port", str(port), *options]
+    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
             try:
@@ -38,6 +36,16 @@ def measure(options: list[str]) -> tuple[float, float, float]:
                 break
             except OSError:
                 time.sleep(0.02)
+        yield url
+    finally:
+        app.terminate()
+        app.wait()
+
+
+def measure(options: list[str]) -> tuple[float, float, float]:
+    """Seconds until the page is served, until the first answer, and for a second answer."""
+    started = time.perf_counter()
+    with running_app(options) as url:
         page = time.perf_counter() - started
         client = Client(url, verbose=False)
         client.predict(handle_file(EXAMPLE), "What does the sign say?", api_name="/describe")
@@ -45,9 +53,6 @@ def measure(options: list[str]) -> tuple[float, float, float]:
         asked = time.perf_counter()
         client.predict(handle_file(EXAMPLE), "What does the sign say?", api_name="/describe")
         return page, first, time.perf_counter() - asked
-    finally:
-        app.terminate()
-        app.wait()
 
 
 def main() -> None:

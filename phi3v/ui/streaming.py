@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -82,13 +83,16 @@ def answers(
     try:
         with PREPARING:
             stream = _ask(loader.engine, request(loader.engine, *values), max_time)
-        text = ""
+        text, shown_at = "", 0.0
         try:
             while (piece := stream.read(timeout=POLL_SECONDS)) is not None:
                 text += piece
-                yield text, progress_line(stream)
                 if stop and stop.is_set():
                     stream.close()  # goes on to the end, which is near now, for the final statistics
+                # More often, the page's updates take time from the model where they share a CPU.
+                if time.monotonic() - shown_at >= POLL_SECONDS:
+                    shown_at = time.monotonic()
+                    yield text, progress_line(stream)
         finally:
             stream.close()
     except gr.Error:

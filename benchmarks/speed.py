@@ -1,0 +1,180 @@
+"""How fast answers are made, part by part, against what the hardware allows.
+
+python -m benchmarks.speed                      the bundled model
+python -m benchmarks.speed --full-size          Phi-3-Vision's size with random weights
+python -m benchmarks.speed --full-size --requests "1 crop" --tokens 16 --runs 1        on a CPU, in some minutes
+
+Rows are `engine.stream()`, with nothing known of the image and with the image asked about before, and transformers'
+own `generate` with its defaults on the same model.
+"""
+
+import argparse
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median, quantiles
+from threading import Thread
+
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
+
+import torch
+from PIL import Image
+
+from phi3v import Phi3Vision, Stats
+from phi3v.streaming import TokenStreamer
+
+from .full_size import full_size
+from .limits import Limits, measure, synchronize
+
+
+@dataclass(frozen=True)
+class Request:
+    """Images of so many pixels at so many crops, and words."""
+
+    images: tuple[tuple[int, int], ...]
+    num_crops: int
+    words: int = 8
+
+
+REQUESTS = {
+    "1 crop": Request(((336, 336),), 1),
+    "4 crops": Request(((672, 672),), 4),
+    "16 crops": Request(((1344, 1344),), 16),
+    "2 images, 4 crops": Request(((672, 672), (672, 672)), 4),
+    "long prompt": Request(((1344, 1344),), 16, 4300),
+}
+
+
+@dataclass
+class Row:
+    """What one way of answering took, in seconds; `gaps` between pieces of text."""
+
+    ttft: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+
+    def add(self, began: float, pieces: Iterator[str]) -> None:
+        """Time an answer on its way."""
+        times = [time.perf_counter() for piece in pieces if piece]
+        self.ttft.append(times[0] - began)
+        self.gaps += [later - earlier for earlier, later in pairwise(times)]
+
+    def cells(self, fastest_first: float, fastest_gap: float) -> str:
+        """As a table's cells, each also as a multiple of what is possible."""
+        first, gap, late = median(self.ttft), median(self.gaps), quantiles(self.gaps, n=20)[-1]
+        return (
+            f"{first * 1e3:,.0f} ms | {first / fastest_first:.1f} × | {gap * 1e3:.1f} ms | {late * 1e3:.1f} ms | "
+            f"{1 / gap:,.1f} | {gap / fastest_gap:.1f} ×"
+        )
+
+
+def pictures(request: Request) -> list[Image.Image]:
+    """Images of noise, others each time, so that none was seen before."""
+    return [Image.frombytes("RGB", size, os.urandom(3 * size[0] * size[1])) for size in request.images]
+
+
+def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops: int, tokens: int) -> Iterator[str]:
+    """The answer as transformers alone makes it."""
+    prompt = engine._prompter(question, images, (), num_crops)
+    inputs = engine._inputs(prompt, 0)
+    # The engine's streamer: transformers' own holds a word back until the next begins.
+    streamer = TokenStreamer(engine.processor.tokenizer, Stats(), time.perf_counter())
+
+    def run() -> None:
+        engine.model.generate(**inputs, max_new_tokens=tokens, do_sample=False, streamer=streamer)
+        streamer.close()
+
+    Thread(target=run).start()
+    return streamer
+
+
+def parts(engine: Phi3Vision, request: Request, question: str) -> str:
+    """Seconds of what comes before the first token."""
+
+    def timed() -> list[float]:
+        times = [time.perf_counter()]
+        prompt = engine._prompter(question, pictures(request), (), request.num_crops)
+        times[0] = time.perf_counter()
+        inputs = engine._inputs(prompt, 0)
+        synchronize(engine.device)
+        times.append(time.perf_counter())
+        with torch.inference_mode():
+            embeds = engine.model.model.embed(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+            synchronize(engine.device)
+            times.append(time.perf_counter())
+            engine.model(inputs_embeds=embeds, logits_to_keep=1)
+        synchronize(engine.device)
+        times.append(time.perf_counter())
+        return [later - earlier for earlier, later in pairwise(times)]
+
+    runs = [engine._worker.submit(timed)[1].result() for _ in range(2)]
+    names = ("preprocessing", "image tower", "prefill")
+    return ", ".join(f"{name} {value * 1e3:,.0f} ms" for name, value in zip(names, runs[-1], strict=True))
+
+
+def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: int) -> None:
+    """Print a request's rows."""
+    request = REQUESTS[name]
+    question = "word " * request.words
+    settings = {"num_crops": request.num_crops, "max_new_tokens": tokens}
+    rows = {"transformers' defaults": Row(), "engine": Row(), "engine, image seen before": Row()}
+    prompt_tokens = 0
+    for number in range(runs + 1):  # the first is to warm up
+        images = pictures(request)
+        measured = rows if number else {key: Row() for key in rows}
+        began = time.perf_counter()
+        answer = with_transformers(engine, question, images, request.num_crops, tokens)
+        measured["transformers' defaults"].add(began, answer)
+        for key, words in (("engine", question), ("engine, image seen before", "Now " + question[:200])):
+            began = time.perf_counter()
+            stream = engine.stream(words, images, **settings)
+            measured[key].add(began, stream)
+            prompt_tokens = max(prompt_tokens, stream.stats.prompt_tokens)
+    crops = len(request.images) * (request.num_crops + 1)
+    first = limits.first_token_seconds(engine.model, prompt_tokens, crops)
+    gap = limits.decode_seconds(engine.model, prompt_tokens)
+    print(f"\n**{name}**, {prompt_tokens:,} prompt tokens; {parts(engine, request, question)}\n")
+    print("| | TTFT | of the limit | ms a token | 95 % | tok/s | of the limit |\n|---|---:|---:|---:|---:|---:|---:|")
+    for key, row in rows.items():
+        print(f"| {key} | {row.cells(first, gap)} |")
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most that was in use."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB on the GPU"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full-size", action="store_true", help="Phi-3-Vision's size, random weights")
+    parser.add_argument("--requests", nargs="*", choices=REQUESTS, default=None, help="by default all that fit")
+    parser.add_argument("--tokens", type=int, default=128, help="of an answer")
+    parser.add_argument("--runs", type=int, default=5)
+    for option in ("--device", "--dtype", "--attn-implementation"):
+        parser.add_argument(option, default="auto")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    where = {name: getattr(options, name) for name in ("device", "dtype", "attn_implementation")}
+    engine = full_size(**where) if options.full_size else Phi3Vision.from_pretrained(**where)
+    if not options.full_size:
+        with torch.no_grad():
+            engine.model.lm_head.weight[engine._end_ids] = 0  # answers of equal length
+    limits = measure(engine.device, engine.dtype)
+    device = f"{engine.device_name} ({os.cpu_count()} CPUs)"
+    print(f"{device}, {str(engine.dtype)[6:]}, {engine.attn_implementation}, torch {torch.__version__}")
+    loaded = f"loaded in {time.perf_counter() - began:.0f} s; a copy moves {limits.bandwidth / 1e9:,.0f} GB/s"
+    print(f"{loaded}, a matrix product takes {limits.matrix_rate / 1e12:,.2f} TFLOP/s")
+    for name, request in REQUESTS.items():
+        fits = request.num_crops <= engine.num_crops and request.words < engine.context_length - 3000
+        if name in options.requests if options.requests is not None else fits:
+            compare(engine, limits, name, options.tokens, options.runs)
+    print(f"\nmost memory in use: {peak_memory(engine.device)}")
+
+
+if __name__ == "__main__":
+    main()
