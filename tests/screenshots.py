@@ -70,7 +70,7 @@ def main() -> None:
                 visitor.page.mouse.move(0, 0)
                 visitor.page.wait_for_timeout(800)
                 image = Image.open(io.BytesIO(visitor.page.screenshot(full_page=True))).convert("RGB")
-                image.quantize(192).save(FOLDER / f"{act.__name__}.png", optimize=True)
+                image.save(FOLDER / f"{act.__name__}.png", optimize=True)
                 visitor.close()
     finally:
         running.stop()
