@@ -211,7 +211,7 @@ def test_bytes_before_the_header(written):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "not a PDF"),
+        (b"", "damaged or incomplete"),
         (b"\x89PNG\r\n\x1a\n", "not a PDF"),
         (b"%PDF-1.4\n", "damaged or incomplete"),
         (b"%PDF-1.4\n" + bytes(range(256)) * 40, "damaged or incomplete"),
