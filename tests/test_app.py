@@ -217,6 +217,12 @@ def test_a_file_that_was_not_uploaded_is_not_looked_at(server, foreign):
     assert "Maple" not in answer
 
 
+def test_an_address_that_is_not_marked_as_a_file_is_refused(server):
+    answer = call_raw(server, "describe", [{"path": "https://example.com/zebra.png"}, "What?", 500, 0, 1, 1, -1, 0])
+    assert "event: error" in answer
+    assert "zebra" not in server.log()
+
+
 def test_a_pipe_in_place_of_a_file_holds_nobody_up(server, client, hello, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     call_raw(server, "describe", [{"path": str(tmp_path / "pipe.png")}, "What?", 500, 0, 1, 1, -1, 0])

@@ -28,8 +28,9 @@ class GuardedBlocks(gr.Blocks):
     """
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        for path in _paths(inputs):
-            if not path.lower().startswith(ADDRESSES) and not is_upload(path):
+        for path, is_marked in _files(inputs):
+            # Addresses are fetched, within limits, where Gradio sees a file in them; elsewhere they would be paths.
+            if not (is_upload(path) or (is_marked and path.lower().startswith(ADDRESSES))):
                 raise gr.Error(NO_PATHS, print_exception=False)
         with _only_errors_for_visitors(UNFIT):
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
@@ -62,14 +63,13 @@ def is_upload(path: str) -> bool:
         return False
 
 
-def _paths(value) -> Iterator[str]:
-    """Every file named in a request."""
+def _files(value) -> Iterator[tuple[str, bool]]:
+    """Every file named in a request, and whether it is marked as one."""
     if isinstance(value, dict):
-        path = value.get("path")
-        if path is not None:
-            yield str(path)
+        if value.get("path") is not None:
+            yield str(value["path"]), "meta" in value
         for each in value.values():
-            yield from _paths(each)
+            yield from _files(each)
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _paths(each)
+            yield from _files(each)
