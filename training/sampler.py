@@ -68,7 +68,7 @@ def bucket_weights(progress: float) -> dict[str, float]:
             "three of one": 2.5, "three": 1.5}  # fmt: skip
     if progress < 0.1:
         late |= {"one": 22, "half": 20, "full": 30}
-    return {**late, "page": 55 - 50 * min(1.0, max(0.0, progress - 0.3) / 0.5)}
+    return {**late, "page": 55 - 45 * min(1.0, max(0.0, progress - 0.4) / 0.5)}
 
 
 def kind_weights(progress: float, layout: Layout) -> dict[str, float]:
