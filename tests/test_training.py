@@ -39,6 +39,14 @@ def test_every_kind_of_picture_can_be_drawn(kind):
         assert tokenizer.load().decode(tokenizer.encode_answer(question.answer)[0][:-1]) == plain(question.answer)
 
 
+@pytest.mark.parametrize("bucket", list(sampler.BUCKETS))
+def test_a_batch_of_every_shape_can_be_drawn(bucket):
+    for index in range(3):
+        order = batches.order_for(index, 0.5, 1, 0, 0.05, (bucket,))
+        _, notes = batches.fill(order)
+        assert len(notes.answers) == order.batch * order.questions
+
+
 def test_copied_characters_are_where_their_labels_say():
     arrays, notes = batches.fill(order(batch=6, kind="lines", progress=1.0))
     characters = arrays["characters0"]

@@ -114,7 +114,7 @@ def fill(order: Order, buffer: np.ndarray | None = None) -> tuple[dict[str, np.n
             )
             sample = sampler.choose(rng, picture, order.questions, order.held_out)
             encoded = [_encode(rng, question.answer, text, order) for question, text, _ in sample.asked]
-            if not order.held_out and rng.random() < CONVERSATIONS:
+            if encoded and not order.held_out and rng.random() < CONVERSATIONS:
                 encoded = _as_conversation(encoded, order.room)
             if all(len(ids) <= order.room for ids, *_ in encoded):
                 break
