@@ -67,11 +67,16 @@ class Visit:
     def open_tab(self, name):
         self.page.get_by_role("tab", name=name).click()
 
-    def max_new_tokens(self, number):
+    def open_settings(self):
         field = self.page.get_by_label("number input for Max new tokens")
         if not field.is_visible():
             self.page.locator("#settings button").first.click()
-        field.fill(str(number))
+            expect(field).to_be_visible()
+            self.page.wait_for_timeout(500)  # Gradio writes the first value a moment after a field has appeared
+        return field
+
+    def max_new_tokens(self, number):
+        self.open_settings().fill(str(number))
 
     def begin_a_long_answer(self, image):
         """On the server whose model does not end by itself."""
@@ -238,17 +243,17 @@ def test_ocr_of_a_pdf_and_an_image_page_by_page(server, visit, three_pages):
     assert visitor.problems == []
 
 
-def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(server, visit, three_pages):
-    visitor = visit(server.url)
+def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(endless_server, visit, three_pages):
+    visitor = visit(endless_server.url)
+    visitor.max_new_tokens(300)
     visitor.open_tab("OCR")
-    files = [three_pages, EXAMPLES / "receipt.png", EXAMPLES / "table.png", EXAMPLES / "revenue_chart.png"] * 4
-    visitor.page.locator("#ocr-files input[type=file]").set_input_files([str(file) for file in files])
-    expect(visitor.page.locator("#ocr-files")).to_contain_text("revenue_chart")
+    visitor.page.locator("#ocr-files input[type=file]").set_input_files([str(three_pages)] * 8)
+    expect(visitor.page.locator("#ocr-files")).to_contain_text("three")
     visitor.page.locator("#ocr-ask").click()
-    visitor.stats("ocr", "Page 2 of 24")
+    visitor.stats("ocr", "Page [2-9] of 24")
     visitor.page.locator("#ocr-stop").click()
     visitor.stats("ocr", "[1-9] of 24 pages.*stopped")
-    assert "CORNER BAKERY" in visitor.page.locator("#ocr-answer textarea").input_value()
+    assert visitor.page.locator("#ocr-answer textarea").input_value()
     expect(visitor.page.locator("#ocr-ask")).to_be_visible()
 
 
@@ -463,7 +468,7 @@ def test_a_setting_that_is_out_of_bounds_is_named_and_nothing_is_lost(server, vi
     page = visitor.page
     visitor.upload("#describe-image", hello)
     page.locator("#describe-question textarea").fill("What does the text say?")
-    page.locator("#settings button").first.click()
+    visitor.open_settings()
     for seed in ("99999999999999", ""):
         page.get_by_label("Seed").fill(seed)
         page.locator("#describe-ask").click()
