@@ -164,11 +164,15 @@ def main() -> None:
     if not options.full_size:
         with torch.no_grad():
             engine.model.lm_head.weight[engine._end_ids] = 0  # answers of equal length
+    loaded_at = time.perf_counter()
+    engine.warm_up()
+    warm_at = time.perf_counter()
     limits = measure(engine.device, engine.dtype)
     device = f"{engine.device_name} ({os.cpu_count()} CPUs)"
     print(f"{device}, {str(engine.dtype)[6:]}, {engine.attn_implementation}, torch {torch.__version__}")
-    loaded = f"loaded in {time.perf_counter() - began:.0f} s; a copy moves {limits.bandwidth / 1e9:,.0f} GB/s"
-    print(f"{loaded}, a matrix product takes {limits.matrix_rate / 1e12:,.2f} TFLOP/s")
+    print(f"loaded in {loaded_at - began:.0f} s, warm after {warm_at - loaded_at:.1f} s more")
+    rate = f"{limits.matrix_rate / 1e12:,.2f} TFLOP/s"
+    print(f"a copy moves {limits.bandwidth / 1e9:,.0f} GB/s, a matrix product takes {rate}")
     for name, request in REQUESTS.items():
         fits = request.num_crops <= engine.num_crops and request.words < engine.context_length - 3000
         if name in options.requests if options.requests is not None else fits:

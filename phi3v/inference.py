@@ -1,9 +1,11 @@
 """The engine: a processor and a model, loaded once; answers streamed, stopped, counted."""
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
+from .fast_decode import FastDecoder
 from .kv_cache import PrefixCache, roomy_cache
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
@@ -18,6 +21,8 @@ from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
 from .worker import Worker
 
 PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"
+
+log = logging.getLogger("phi3v")
 
 # name: (lowest, highest)
 BOUNDS = {
@@ -78,6 +83,7 @@ class Phi3Vision:
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
+        self._decoder: FastDecoder | None = None
 
     @classmethod
     def from_pretrained(
@@ -125,6 +131,23 @@ class Phi3Vision:
         # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.
         loaded, processor = load() if here else worker.submit(load)[1].result()
         return cls(loaded, processor, str(model), num_crops, worker)
+
+    def warm_up(self) -> None:
+        """On a CUDA GPU: make ready what makes answers fast. Meanwhile, and without it, transformers' loop makes them.
+
+        Call it from another thread than those that wait for answers.
+        """
+        if not FastDecoder.suits(self.model):
+            return
+        try:
+            decoder = FastDecoder(self.model)
+            if decoder.agrees():
+                self._worker.submit(decoder.record)[1].result()
+                self._decoder = decoder
+            else:
+                log.warning("The decoder's kernels compute something else on this GPU; they are not used.")
+        except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
+            log.warning("No fast decoder: %s: %s", type(error).__name__, error)
 
     @property
     def is_preview(self) -> bool:
@@ -264,6 +287,8 @@ class Phi3Vision:
                 past_key_values=cache,
                 streamer=streamer,
                 stopping_criteria=[StopWhenSet(stop)],
+                # transformers hands its own loops the streamer, but not others.
+                custom_generate=self._decoder and partial(self._decoder, streamer=streamer),
             )
             self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:

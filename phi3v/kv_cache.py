@@ -30,13 +30,26 @@ class RoomyLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         begin = self.keys.shape[-2]
         end = begin + key_states.shape[-2]
-        if end > self._key_room.shape[-2]:
-            self._key_room = self._larger(self.keys, end)
-            self._value_room = self._larger(self.values, end)
+        self.reserve(end)
         self._key_room[:, :, begin:end] = key_states
         self._value_room[:, :, begin:end] = value_states
-        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
+        self.set_length(end)
         return self.keys, self.values
+
+    def reserve(self, length: int) -> None:
+        """Have room for so many positions."""
+        if length > self._key_room.shape[-2]:
+            self._key_room = self._larger(self.keys, length)
+            self._value_room = self._larger(self.values, length)
+
+    def set_length(self, length: int) -> None:
+        """Have so many positions, of those written to `room`."""
+        self.keys, self.values = self._key_room[:, :, :length], self._value_room[:, :, :length]
+
+    @property
+    def room(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where keys and values are written, each (batch, heads, room, head size)."""
+        return self._key_room, self._value_room
 
     @staticmethod
     def _larger(states: torch.Tensor, length: int) -> torch.Tensor:

@@ -121,6 +121,8 @@ class EngineLoader:
                 self.use_preview()
                 return
         self._settled.set()
+        if self.engine is not None and not on_zero_gpu():
+            self.engine.warm_up()
 
     def _fetch(self, model: str) -> str:
         loader = self
