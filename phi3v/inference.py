@@ -139,10 +139,17 @@ class Phi3Vision:
         """
         if not FastDecoder.suits(self.model):
             return
+
+        def record() -> None:
+            torch.cuda.set_device(self.device)  # the worker's from now on: Triton asks for the thread's
+            decoder.record()
+
         try:
-            decoder = FastDecoder(self.model)
-            if decoder.agrees():
-                self._worker.submit(decoder.record)[1].result()
+            with torch.cuda.device(self.device):
+                decoder = FastDecoder(self.model)
+                agrees = decoder.agrees()
+            if agrees:
+                self._worker.submit(record)[1].result()
                 self._decoder = decoder
             else:
                 log.warning("The decoder's kernels compute something else on this GPU; they are not used.")
