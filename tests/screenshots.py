@@ -1,4 +1,4 @@
-"""Takes the README's screenshots: ``python tests/screenshots.py``."""
+"""Takes the README's screenshots: ``PYTHONPATH=. python tests/screenshots.py``."""
 
 import io
 import tempfile
