@@ -9,6 +9,20 @@ import triton.language as tl
 
 
 @triton.jit
+def _block(weight_ptr, line, k, both):
+    """Rows that begin at `line`, columns `k` of a weight. Read once, so the cache has better things to keep."""
+    return tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0.0, eviction_policy="evict_first")
+
+
+@triton.jit
+def _rotated(x_ptr, d, other_half, held, cos, sin):
+    """A head's query or key, rotated; `sin` negative in the first half."""
+    x = tl.load(x_ptr + d, mask=held, other=0.0).to(tl.float32) * cos
+    x += tl.load(x_ptr + other_half, mask=held, other=0.0).to(tl.float32) * sin
+    return x.to(x_ptr.dtype.element_ty)
+
+
+@triton.jit
 def normed_product(
     x_ptr,
     gain_ptr,
@@ -32,19 +46,13 @@ def normed_product(
         k = begin + tl.arange(0, BLOCK_K)
         held = k < K
         both = inside[:, None] & held[None, :]
-        w = tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0.0, eviction_policy="evict_first")
+        w = _block(weight_ptr, line, k, both)
         x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
         scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
         squares += x * x
         total += w.to(tl.float32) * scaled[None, :]
         if GATED:
-            up = tl.load(
-                weight_ptr + (line + rows * K)[:, None] + k[None, :],
-                mask=both,
-                other=0.0,
-                eviction_policy="evict_first",
-            )
-            above += up.to(tl.float32) * scaled[None, :]
+            above += _block(weight_ptr, line + rows * K, k, both).to(tl.float32) * scaled[None, :]
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
     result = tl.sum(total, 1) * size
     if GATED:
@@ -62,8 +70,7 @@ def added_product(a_ptr, weight_ptr, x_ptr, rows, K: tl.constexpr, BLOCK_N: tl.c
     for begin in tl.static_range(0, K, BLOCK_K):
         k = begin + tl.arange(0, BLOCK_K)
         held = k < K
-        both = inside[:, None] & held[None, :]
-        w = tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0.0, eviction_policy="evict_first")
+        w = _block(weight_ptr, line, k, inside[:, None] & held[None, :])
         total += w.to(tl.float32) * tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)[None, :]
     x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
     tl.store(x_ptr + n, (x + tl.sum(total, 1)).to(x_ptr.dtype.element_ty), mask=inside)
@@ -106,10 +113,7 @@ def attention(
     sign = tl.where(d < D // 2, -1.0, 1.0)
     cos = tl.load(cos_ptr + d, mask=held, other=0.0).to(tl.float32)
     sin = tl.load(sin_ptr + d, mask=held, other=0.0).to(tl.float32) * sign
-    q_ptr = qkv_ptr + head * D
-    q = tl.load(q_ptr + d, mask=held, other=0.0).to(tl.float32) * cos
-    q += tl.load(q_ptr + other_half, mask=held, other=0.0).to(tl.float32) * sin
-    q = q.to(kind).to(tl.float32) * scale
+    q = _rotated(qkv_ptr + head * D, d, other_half, held, cos, sin).to(tl.float32) * scale
 
     chunk = tl.cdiv(tl.cdiv(position + 1, SPLITS), BLOCK_T) * BLOCK_T
     begin = part * chunk
@@ -117,10 +121,7 @@ def attention(
     highest, weights = float("-inf"), 0.0
     mean = tl.zeros([BLOCK_D], tl.float32)
     if (begin <= position) & (position < begin + chunk):
-        k_ptr = qkv_ptr + (HEADS + kv_head) * D
-        k = tl.load(k_ptr + d, mask=held, other=0.0).to(tl.float32) * cos
-        k += tl.load(k_ptr + other_half, mask=held, other=0.0).to(tl.float32) * sin
-        k = k.to(kind)
+        k = _rotated(qkv_ptr + (HEADS + kv_head) * D, d, other_half, held, cos, sin)
         v = tl.load(qkv_ptr + (HEADS + KV_HEADS + kv_head) * D + d, mask=held, other=0.0)
         here = position.to(tl.int64) * D
         tl.store(keys + here + d, k, mask=held)

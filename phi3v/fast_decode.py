@@ -29,12 +29,10 @@ class FastDecoder:
     def __init__(self, model: Phi3VForCausalLM):
         config, weight = model.config, model.lm_head.weight
         self.model = model
-        self.limit = config.original_max_position_embeddings
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = config.hidden_size // heads
         new = lambda *shape, **kind: torch.zeros(*shape, **{"dtype": weight.dtype, "device": weight.device, **kind})  # noqa: E731
         self.token, self.position = new(1, dtype=torch.long), new(1, dtype=torch.long)
-        self.frequencies = new(self.head_size // 2, dtype=torch.float32)
         self.rooms = new(config.num_hidden_layers, 3, dtype=torch.long)
         self.x, self.qkv = new(1, config.hidden_size), new((heads + 2 * kv_heads) * self.head_size)
         self.partial = new(heads, SPLITS, self.head_size + 2, dtype=torch.float32)
@@ -62,7 +60,7 @@ class FastDecoder:
         ids = torch.arange(8, device=self.x.device)[None]
         cache = roomy_cache(self.model.config.num_hidden_layers)
         expected = self.model(ids, past_key_values=cache).logits[0, -1].float()
-        self._begin(7)
+        self.position.fill_(7)
         self.token.copy_(ids[0, -1:])
         self._reserve(cache, 7, 8)
         self.step()
@@ -99,10 +97,7 @@ class FastDecoder:
             )
 
         torch.index_select(decoder.embed_tokens.weight, 0, self.token, out=self.x)
-        angles = self.position.float() * self.frequencies
-        scaling = decoder.rotary_emb.attention_scaling
-        cos, sin = (torch.cat([f, f]) for f in (angles.cos() * scaling, angles.sin() * scaling))
-        cos, sin = cos.to(self.x.dtype), sin.to(self.x.dtype)
+        cos, sin = decoder.rotary_emb(self.x, self.position[None])
         for layer, rooms in zip(decoder.layers, self.rooms, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             normed(layer.input_layernorm, attention.qkv_proj.weight, self.qkv, self.qkv.numel())
@@ -118,16 +113,6 @@ class FastDecoder:
         torch.argmax(self.logits, -1, out=self.token)
         self.position += 1
 
-    def _set_rooms(self, rooms) -> None:
-        table = [[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms]
-        self.rooms.copy_(torch.tensor(table), non_blocking=True)
-
-    def _begin(self, position: int) -> None:
-        """Go on at this position; whether it lies beyond `limit` decides how the whole sequence's keys are rotated."""
-        embedding = self.model.model.rotary_emb
-        self.frequencies.copy_(embedding.long_inv_freq if position > self.limit else embedding.short_inv_freq)
-        self.position.fill_(position)
-
     @torch.inference_mode()
     def __call__(
         self,
@@ -142,6 +127,7 @@ class FastDecoder:
     ) -> torch.LongTensor:
         """What `generate` calls to make the tokens."""
         cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
+        limit = model.config.original_max_position_embeddings
         ids = input_ids.new_zeros(1, longest)
         ids[:, :count] = input_ids
         known = ids.cpu()
@@ -160,8 +146,8 @@ class FastDecoder:
             outputs = model._prefill(prompt, generation_config, model_kwargs | grown)
             self.token.copy_(pick(outputs.logits[:, -1]))
             del outputs
-            self._begin(count)
-            room, last = 0, self.limit if count <= self.limit else longest
+            self.position.fill_(count)
+            room, last = 0, limit if count <= limit else longest
             while True:
                 ids[:, count] = self.token
                 arriving.copy_(self.token, non_blocking=True)
@@ -194,5 +180,7 @@ class FastDecoder:
         for layer in cache.layers:
             layer.set_length(length)
             layer.reserve(wanted)
-        self._set_rooms([layer.room for layer in cache.layers])
-        return cache.layers[0].room[0].shape[2]
+        rooms = [layer.room for layer in cache.layers]
+        table = [[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms]
+        self.rooms.copy_(torch.tensor(table), non_blocking=True)
+        return rooms[0][0].shape[2]

@@ -53,7 +53,6 @@ def test_passing_the_length_from_which_keys_are_rotated_otherwise(engines, later
     for engine in engines:
         engine.model.config.original_max_position_embeddings = prompt + later
         engine._prefixes.clear()
-    engines[1]._decoder = fast_decode.FastDecoder(engines[1].model)
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
