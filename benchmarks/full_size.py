@@ -8,13 +8,16 @@ from transformers import initialization as init
 
 from phi3v import Phi3Vision
 from phi3v.device import pick_attention, pick_device, pick_dtype
+from phi3v.quantize import quantize_decoder
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
 PUBLISHED = REFERENCE / "hub-files"
 PROCESSOR = REFERENCE / "checkpoint"  # has the published processor's files, too
 
 
-def full_size(device: str = "auto", dtype: str = "auto", attn_implementation: str = "auto") -> Phi3Vision:
+def full_size(
+    device: str = "auto", dtype: str = "auto", attn_implementation: str = "auto", quantize: str | None = None
+) -> Phi3Vision:
     """An engine over it. Its answers never end by themselves."""
     picked_device = pick_device(device)
     picked_dtype = pick_dtype(dtype, picked_device)
@@ -34,4 +37,6 @@ def full_size(device: str = "auto", dtype: str = "auto", attn_implementation: st
     tower.position_ids.copy_(torch.arange(tower.num_positions))
     model.generation_config.eos_token_id = config.eos_token_id
     model.generation_config.pad_token_id = config.pad_token_id
+    if quantize:
+        quantize_decoder(model, quantize, picked_device)
     return Phi3Vision(model, AutoProcessor.from_pretrained(PROCESSOR), "full size, random weights")

@@ -2,16 +2,39 @@
 
 At batch size 1 a token costs what reading all weights, keys and values costs. Each kernel here reads its share once,
 at full width, and what lies between two reads (norms, rotation, activation, residuals) is part of one of them.
+
+CHAINED, on GPUs that can (Hopper and newer): a kernel is launched while the one before it still runs, and reads what
+that one doesn't write, weights or old keys and values, before it waits for it.
+
+BITS 8 and 4 are the weights of `quantize.py`.
 """
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
 def _block(weight_ptr, line, k, both):
     """Rows that begin at `line`, columns `k` of a weight. Read once, so the cache has better things to keep."""
-    return tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0.0, eviction_policy="evict_first")
+    return tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0, eviction_policy="evict_first")
+
+
+@triton.jit
+def _values(w, scale_ptr, n, k, both, HALF: tl.constexpr, K: tl.constexpr, BITS: tl.constexpr, GROUP: tl.constexpr):
+    """A block's weights; of 4 bits those of columns `k`, which are HALF 0's or 1's."""
+    if BITS == 4:
+        scales = tl.load(scale_ptr + (n * (K // GROUP))[:, None] + (k // GROUP)[None, :], mask=both, other=0.0)
+        return (((w >> 4 * HALF) & 15).to(tl.float32) - 8.0) * scales.to(tl.float32)
+    return w.to(tl.float32)
+
+
+@triton.jit
+def _rescaled(result, scale_ptr, n, inside, BITS: tl.constexpr):
+    """Weights of 8 bits have one scale a row."""
+    if BITS == 8:
+        return result * tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
+    return result
 
 
 @triton.jit
@@ -27,53 +50,109 @@ def normed_product(
     x_ptr,
     gain_ptr,
     weight_ptr,
+    scale_ptr,
     out_ptr,
     eps,
     rows,
     K: tl.constexpr,
     GATED: tl.constexpr,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHAINED: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """out = W (RMSNorm(x) * gain), W (rows, K). GATED: W (2 * rows, K) is gate and up; out = up * silu(gate)."""
+    if CHAINED:
+        gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = n < rows
-    line = n.to(tl.int64) * K
+    HALVES: tl.constexpr = 2 if BITS == 4 else 1
+    WIDTH: tl.constexpr = K // HALVES
+    line = n.to(tl.int64) * WIDTH
     squares = tl.zeros([BLOCK_K], tl.float32)
     total = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
     above = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
-    for begin in tl.static_range(0, K, BLOCK_K):
-        k = begin + tl.arange(0, BLOCK_K)
-        held = k < K
+    for begin in tl.static_range(0, WIDTH, BLOCK_K):
+        place = begin + tl.arange(0, BLOCK_K)
+        held = place < WIDTH
         both = inside[:, None] & held[None, :]
-        w = _block(weight_ptr, line, k, both)
-        x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
-        scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
-        squares += x * x
-        total += w.to(tl.float32) * scaled[None, :]
+        w = _block(weight_ptr, line, place, both)
         if GATED:
-            above += _block(weight_ptr, line + rows * K, k, both).to(tl.float32) * scaled[None, :]
+            up = _block(weight_ptr, line + rows * WIDTH, place, both)
+        if CHAINED and begin == 0:
+            gdc_wait()
+        for half in tl.static_range(HALVES):
+            k = place + half * WIDTH
+            x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
+            scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
+            squares += x * x
+            total += _values(w, scale_ptr, n, k, both, half, K, BITS, GROUP) * scaled[None, :]
+            if GATED:
+                above += _values(up, scale_ptr, n + rows, k, both, half, K, BITS, GROUP) * scaled[None, :]
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
-    result = tl.sum(total, 1) * size
+    result = _rescaled(tl.sum(total, 1) * size, scale_ptr, n, inside, BITS)
     if GATED:
-        result = tl.sum(above, 1) * size * result / (1.0 + tl.exp(-result))
+        raised = _rescaled(tl.sum(above, 1) * size, scale_ptr, n + rows, inside, BITS)
+        result = raised * result / (1.0 + tl.exp(-result))
     tl.store(out_ptr + n, result.to(out_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def added_product(a_ptr, weight_ptr, x_ptr, rows, K: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr):
+def added_product(
+    a_ptr,
+    weight_ptr,
+    scale_ptr,
+    x_ptr,
+    rows,
+    K: tl.constexpr,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHAINED: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
     """x += W a, W (rows, K)."""
+    if CHAINED:
+        gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = n < rows
-    line = n.to(tl.int64) * K
+    HALVES: tl.constexpr = 2 if BITS == 4 else 1
+    WIDTH: tl.constexpr = K // HALVES
+    line = n.to(tl.int64) * WIDTH
     total = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
-    for begin in tl.static_range(0, K, BLOCK_K):
-        k = begin + tl.arange(0, BLOCK_K)
-        held = k < K
-        w = _block(weight_ptr, line, k, inside[:, None] & held[None, :])
-        total += w.to(tl.float32) * tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)[None, :]
+    for begin in tl.static_range(0, WIDTH, BLOCK_K):
+        place = begin + tl.arange(0, BLOCK_K)
+        held = place < WIDTH
+        both = inside[:, None] & held[None, :]
+        w = _block(weight_ptr, line, place, both)
+        if CHAINED and begin == 0:
+            gdc_wait()
+        for half in tl.static_range(HALVES):
+            k = place + half * WIDTH
+            a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
+            total += _values(w, scale_ptr, n, k, both, half, K, BITS, GROUP) * a[None, :]
     x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
-    tl.store(x_ptr + n, (x + tl.sum(total, 1)).to(x_ptr.dtype.element_ty), mask=inside)
+    x += _rescaled(tl.sum(total, 1), scale_ptr, n, inside, BITS)
+    tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _old(room, t, end, d, held, D: tl.constexpr):
+    """Keys or values of the positions `t` before `end`."""
+    place = t.to(tl.int64)[:, None] * D + d[None, :]
+    return tl.load(room + place, mask=(t < end)[:, None] & held[None, :], other=0.0, eviction_policy="evict_first")
+
+
+@triton.jit
+def _attended(q, k, v, seen, highest, weights, mean):
+    """What was attended to so far (largest score, sum of weights, weighted sum of values), and more positions."""
+    scores = tl.where(seen, tl.sum(k.to(tl.float32) * q[None, :], 1), float("-inf"))
+    new_highest = tl.maximum(tl.maximum(highest, tl.max(scores, 0)), -1e30)
+    shrink = tl.exp(highest - new_highest)
+    w = tl.exp(scores - new_highest)
+    mean = mean * shrink + tl.sum(v.to(tl.float32) * w[:, None], 0)
+    return new_highest, weights * shrink + tl.sum(w, 0), mean
 
 
 @triton.jit
@@ -84,20 +163,25 @@ def attention(
     rooms_ptr,
     position_ptr,
     partial_ptr,
+    arrived_ptr,
+    out_ptr,
     scale,
     D: tl.constexpr,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     SPLITS: tl.constexpr,
+    CHAINED: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
-    """Rotate the new query and key, write the new key and value, and attend to one part of the positions.
+    """Rotate the new query and key, write the new key and value, and attend; out: (HEADS, D).
 
-    Program (h, s) takes head h and part s. `rooms_ptr`: addresses of the layer's keys and values, each (KV_HEADS,
-    room, D), and the room. `partial_ptr`: (HEADS, SPLITS, D + 2), float32: the largest score, the sum of weights, and
-    the weighted sum of values.
+    Program (h, s) takes head h and part s of the positions; the last of a head's to arrive joins its parts.
+    `rooms_ptr`: addresses of the layer's keys and values, each (KV_HEADS, room, D), and the room. `partial_ptr`:
+    (HEADS, SPLITS, D + 2), float32, see `_attended`. `arrived_ptr`: (HEADS,), zero before and after.
     """
+    if CHAINED:
+        gdc_launch_dependents()
     head, part = tl.program_id(0), tl.program_id(1)
     kv_head = head // (HEADS // KV_HEADS)
     kind = qkv_ptr.dtype.element_ty
@@ -109,15 +193,19 @@ def attention(
 
     d = tl.arange(0, BLOCK_D)
     held = d < D
+    chunk = tl.cdiv(tl.cdiv(position + 1, SPLITS), BLOCK_T) * BLOCK_T
+    begin = part * chunk
+    end = tl.minimum(begin + chunk, position)
+    t = begin + tl.arange(0, BLOCK_T)
+    k_old, v_old = _old(keys, t, end, d, held, D), _old(values, t, end, d, held, D)
+    if CHAINED:
+        gdc_wait()
+
     other_half = tl.where(d < D // 2, d + D // 2, d - D // 2)
     sign = tl.where(d < D // 2, -1.0, 1.0)
     cos = tl.load(cos_ptr + d, mask=held, other=0.0).to(tl.float32)
     sin = tl.load(sin_ptr + d, mask=held, other=0.0).to(tl.float32) * sign
     q = _rotated(qkv_ptr + head * D, d, other_half, held, cos, sin).to(tl.float32) * scale
-
-    chunk = tl.cdiv(tl.cdiv(position + 1, SPLITS), BLOCK_T) * BLOCK_T
-    begin = part * chunk
-    end = tl.minimum(begin + chunk, position)
     highest, weights = float("-inf"), 0.0
     mean = tl.zeros([BLOCK_D], tl.float32)
     if (begin <= position) & (position < begin + chunk):
@@ -129,34 +217,24 @@ def attention(
         highest = tl.sum(q * k.to(tl.float32), 0)
         weights += 1.0
         mean += v.to(tl.float32)
-    for t0 in range(begin, end, BLOCK_T):
+    highest, weights, mean = _attended(q, k_old, v_old, t < end, highest, weights, mean)
+    for t0 in range(begin + BLOCK_T, end, BLOCK_T):
         t = t0 + tl.arange(0, BLOCK_T)
-        place = t.to(tl.int64)[:, None] * D + d[None, :]
-        both = (t < end)[:, None] & held[None, :]
-        k = tl.load(keys + place, mask=both, other=0.0, eviction_policy="evict_first")
-        v = tl.load(values + place, mask=both, other=0.0, eviction_policy="evict_first")
-        scores = tl.where(t < end, tl.sum(k.to(tl.float32) * q[None, :], 1), float("-inf"))
-        new_highest = tl.maximum(highest, tl.max(scores, 0))
-        shrink = tl.exp(highest - new_highest)
-        w = tl.exp(scores - new_highest)
-        mean = mean * shrink + tl.sum(v.to(tl.float32) * w[:, None], 0)
-        weights = weights * shrink + tl.sum(w, 0)
-        highest = new_highest
-    out = partial_ptr + (head * SPLITS + part) * (D + 2)
-    tl.store(out, highest)
-    tl.store(out + 1, weights)
-    tl.store(out + 2 + d, mean, mask=held)
+        k_old, v_old = _old(keys, t, end, d, held, D), _old(values, t, end, d, held, D)
+        highest, weights, mean = _attended(q, k_old, v_old, t < end, highest, weights, mean)
+    parts = partial_ptr + head * SPLITS * (D + 2)
+    mine = parts + part * (D + 2)
+    tl.store(mine, highest)
+    tl.store(mine + 1, weights)
+    tl.store(mine + 2 + d, mean, mask=held)
 
-
-@triton.jit
-def combine(partial_ptr, out_ptr, D: tl.constexpr, SPLITS: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Join the parts of `attention`; program h takes head h. out: (HEADS, D)."""
-    head = tl.program_id(0)
-    s, d = tl.arange(0, SPLITS), tl.arange(0, BLOCK_D)
-    part = partial_ptr + (head * SPLITS + s) * (D + 2)
-    highest = tl.load(part)
-    factor = tl.exp(highest - tl.max(highest, 0))
-    weights = tl.sum(tl.load(part + 1) * factor, 0)
-    means = tl.load(part[:, None] + 2 + d[None, :], mask=(d < D)[None, :], other=0.0)
-    mean = tl.sum(means * factor[:, None], 0) / weights
-    tl.store(out_ptr + head * D + d, mean.to(out_ptr.dtype.element_ty), mask=d < D)
+    tl.debug_barrier()  # all of this program's parts are stored before it says so
+    if tl.atomic_add(arrived_ptr + head, 1, sem="acq_rel") == SPLITS - 1:
+        part_of = parts + tl.arange(0, SPLITS) * (D + 2)
+        highest_of = tl.load(part_of, cache_modifier=".cg")
+        factor = tl.exp(highest_of - tl.max(highest_of, 0))
+        sums = tl.sum(tl.load(part_of + 1, cache_modifier=".cg") * factor, 0)
+        means = tl.load(part_of[:, None] + 2 + d[None, :], mask=held[None, :], other=0.0, cache_modifier=".cg")
+        joined = tl.sum(means * factor[:, None], 0) / sums
+        tl.store(out_ptr + head * D + d, joined.to(kind), mask=held)
+        tl.store(arrived_ptr + head, 0)

@@ -108,6 +108,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         images: ImageInput,
         num_crops: int | None = None,
         return_tensors: str | TensorType | None = None,
+        device: torch.device | str = "cpu",
     ) -> BatchFeature:
         """Crops of one image or a list of images.
 
@@ -115,6 +116,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             images: PIL images of any mode, or arrays and tensors, channels first or last. Alpha is dropped and an
                 EXIF orientation ignored, as in the reference.
             num_crops: overrides the processor's own.
+            device: where `pixel_values` are computed from the resized image, and stay.
 
         Returns:
             `pixel_values` (images, num_crops + 1, 3, 336, 336), float32: the global view, the crops row by row, zeros;
@@ -128,7 +130,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
         padded = [hd_transform(_to_rgb(image), num_crops) for image in make_flat_list_of_images(images)]
         image_sizes = [[image.height, image.width] for image in padded]
-        pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP)
+        pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP, device=device)
         for image, crops in zip(padded, pixel_values, strict=True):
             self._fill(crops, image)
         data = {
@@ -141,9 +143,12 @@ class Phi3VImageProcessor(BaseImageProcessor):
     def _fill(self, crops: torch.Tensor, image: Image.Image) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
         rows, columns = image.height // CROP, image.width // CROP
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        normalised = torch.empty(pixels.shape)
+        device = crops.device
+        mean, std = (
+            torch.tensor(values, device=device)[:, None, None] for values in (self.image_mean, self.image_std)
+        )
+        pixels = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)
+        normalised = torch.empty(pixels.shape, device=device)
         for row in range(rows):  # what one row of crops takes stays in the CPU's cache
             band = slice(row * CROP, (row + 1) * CROP)
             normalised[:, band].copy_(pixels[:, band]).div_(255).sub_(mean).div_(std)

@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
+from .decode_graph import DecodeGraph
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
-from .fast_decode import FastDecoder
+from .fast_generate import FastGenerate
 from .kv_cache import PrefixCache, roomy_cache
+from .lean_forward import is_small, lay_out, suits
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
+from .quantize import BITS, quantize_decoder
 from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
 from .worker import Worker
 
@@ -83,7 +86,7 @@ class Phi3Vision:
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
-        self._decoder: FastDecoder | None = None
+        self._fast = FastGenerate(self.model) if suits(self.model) else None
 
     @classmethod
     def from_pretrained(
@@ -94,6 +97,7 @@ class Phi3Vision:
         dtype: str = "auto",
         attn_implementation: str = "auto",
         num_crops: int | None = None,
+        quantize: str | None = None,
         here: bool = False,
     ) -> "Phi3Vision":
         """Load a checkpoint.
@@ -105,6 +109,7 @@ class Phi3Vision:
             dtype: `auto`, `bfloat16`, `float16` or `float32`.
             attn_implementation: `auto`, `flash_attention_2`, `sdpa` or `eager`.
             num_crops: crops an image takes at most, 1 to 16; by default what the checkpoint says.
+            quantize: `int8` or `int4`: the decoder's weights in so many bits, for half or a quarter of the memory.
             here: load on the calling thread, as ZeroGPU needs it, instead of the engine's own.
 
         Raises:
@@ -112,6 +117,8 @@ class Phi3Vision:
             OSError: the checkpoint can't be found or fetched.
         """
         _check(num_crops=num_crops)
+        if quantize not in (None, *BITS):
+            raise ValueError(f"Unknown quantisation {quantize!r}. Choose {' or '.join(BITS)}.")
         worker = Worker("phi3v")
 
         def load():
@@ -122,9 +129,13 @@ class Phi3Vision:
                 revision=revision,
                 dtype=picked_dtype,
                 attn_implementation=pick_attention(attn_implementation, picked_device, picked_dtype),
-                device_map=picked_device,
+                device_map="cpu" if quantize else picked_device,
                 use_safetensors=True,
             )
+            if quantize:
+                quantize_decoder(loaded, quantize, picked_device)
+            elif picked_device.type == "cpu" and is_small(loaded):
+                lay_out(loaded)
             return loaded, AutoProcessor.from_pretrained(model, revision=revision)
 
         # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
@@ -133,28 +144,29 @@ class Phi3Vision:
         return cls(loaded, processor, str(model), num_crops, worker)
 
     def warm_up(self) -> None:
-        """On a CUDA GPU: make ready what makes answers fast. Meanwhile, and without it, transformers' loop makes them.
+        """On a CUDA GPU: make ready what makes answers fastest. Until then they are made as elsewhere.
 
         Call it from another thread than those that wait for answers.
         """
-        if not FastDecoder.suits(self.model):
+        if self._fast is None or self.device.type != "cuda":
             return
 
         def record() -> None:
             torch.cuda.set_device(self.device)  # the worker's from now on: Triton asks for the thread's
-            decoder.record()
+            graph.record()
 
         try:
             with torch.cuda.device(self.device):
-                decoder = FastDecoder(self.model)
-                agrees = decoder.agrees()
-            if agrees:
-                self._worker.submit(record)[1].result()
-                self._decoder = decoder
-            else:
-                log.warning("The decoder's kernels compute something else on this GPU; they are not used.")
+                kernels_work = self._fast.try_kernels()
+                graph = DecodeGraph(self.model)
+                graph_works = graph.agrees()
+            if not (kernels_work and graph_works):
+                log.warning("The kernels compute something else on this GPU; they are not used.")
+                return
+            self._worker.submit(record)[1].result()
+            self._fast.graph = graph
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
-            log.warning("No fast decoder: %s: %s", type(error).__name__, error)
+            log.warning("No kernels of its own: %s: %s", type(error).__name__, error)
 
     @property
     def is_preview(self) -> bool:
@@ -295,7 +307,7 @@ class Phi3Vision:
                 streamer=streamer,
                 stopping_criteria=[StopWhenSet(stop)],
                 # transformers hands its own loops the streamer, but not others.
-                custom_generate=self._decoder and partial(self._decoder, streamer=streamer),
+                custom_generate=self._fast and partial(self._fast, streamer=streamer),
             )
             self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
@@ -309,7 +321,7 @@ class Phi3Vision:
         ids = torch.tensor([prompt.ids])
         inputs = BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         if images := prompt.images_from(position):
-            inputs.update(self.processor.image_processor.preprocess(images, prompt.num_crops))
+            inputs.update(self.processor.image_processor.preprocess(images, prompt.num_crops, device=self.device))
             del inputs["num_img_tokens"]
         return inputs.to(self.device)
 

@@ -1,24 +1,33 @@
-"""The fast decoder makes the tokens that transformers' own loop makes. Its kernels are interpreted, on a CPU."""
+"""The engine's loop makes the tokens that transformers' own makes. The graph's kernels are interpreted, on a CPU."""
 
 import pytest
 from conftest import EXAMPLES
 from PIL import Image
 
-from phi3v import Phi3Vision, fast_decode
+from phi3v import Phi3Vision, decode_graph, fast_generate
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
 
-@pytest.fixture
-def engines(monkeypatch, endless_checkpoint):
-    """One with transformers' loop, and one with the decoder; few large blocks, since the interpreter is slow."""
-    monkeypatch.setattr(fast_decode, "NORMED", (4096, 64, 4))
-    monkeypatch.setattr(fast_decode, "GATED", (128, 64, 4))
-    monkeypatch.setattr(fast_decode, "ADDED", (64, 128, 4))
-    monkeypatch.setattr(fast_decode, "SPLITS", 2)
-    monkeypatch.setattr(fast_decode, "POSITIONS", 128)
+def graph_of(model):
+    """As on a GPU, where weights are stored by rows."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()
+    return decode_graph.DecodeGraph(model)
+
+
+@pytest.fixture(params=["lean", "graph"])
+def engines(request, monkeypatch, endless_checkpoint):
+    """One with transformers' loop, and one with the engine's; few large blocks, since the interpreter is slow."""
+    monkeypatch.setattr(decode_graph, "NORMED", (4096, 64, 4))
+    monkeypatch.setattr(decode_graph, "GATED", (128, 64, 4))
+    monkeypatch.setattr(decode_graph, "ADDED", (64, 128, 4))
+    monkeypatch.setattr(decode_graph, "SPLITS", 2)
+    monkeypatch.setattr(decode_graph, "POSITIONS", 128)
     plain, fast = (Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32") for _ in range(2))
-    fast._decoder = fast_decode.FastDecoder(fast.model)
+    plain._fast = None
+    if request.param == "graph":
+        fast._fast.graph = graph_of(fast.model)
     return plain, fast
 
 
@@ -66,19 +75,25 @@ def test_it_ends_where_the_context_ends(engines):
 
 
 def test_more_positions_than_were_made_ready(engines, monkeypatch):
-    monkeypatch.setattr(fast_decode, "ROOM", 4)
+    monkeypatch.setattr(fast_generate, "ROOM", 4)
     monkeypatch.setattr("phi3v.kv_cache.STEP", 4)
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
 
-def test_it_is_checked_before_it_is_used(engines):
-    decoder = engines[1]._decoder
-    assert decoder.agrees()
-    engines[1].model.model.layers[0].input_layernorm.variance_epsilon = 0.5
-    assert not decoder.agrees()
+def test_the_graph_is_checked_before_it_is_used(endless_checkpoint):
+    model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
+    graph = graph_of(model)
+    assert graph.agrees()
+    model.model.layers[0].input_layernorm.variance_epsilon = 0.5
+    assert not graph.agrees()
 
 
-def test_a_cpu_keeps_transformers_loop(engines):
-    engines[0].warm_up()
-    assert engines[0]._decoder is None
+def test_several_images_and_turns(engines):
+    images = [Image.open(EXAMPLES / f"compare_1{letter}.png").convert("RGB") for letter in "ab"]
+    plain, fast = both(engines, "What differs?", images, num_crops=1)
+    assert plain == fast
+    turns = [{"role": "user", "content": [{"type": "image", "image": images[0]}, {"type": "text", "text": "This?"}]}]
+    turns.append({"role": "assistant", "content": "That."})
+    plain, fast = both(engines, "And this?", images[1:], turns, num_crops=1)
+    assert plain == fast

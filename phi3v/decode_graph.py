@@ -1,0 +1,114 @@
+"""New tokens one at a time, as fast as memory can be read: a CUDA graph of the kernels in `decode_kernels.py`."""
+
+import torch
+from transformers.cache_utils import Cache
+
+from .kv_cache import roomy_cache
+from .lean_forward import close
+from .modeling_phi3_v import Phi3VForCausalLM
+from .quantize import GROUP, bits, stored
+
+# The quickest on an H200. Rows and columns of a weight that one program reads at a time, and its warps:
+NORMED, GATED, ADDED = (2, 1024, 4), (2, 1024, 4), (4, 1024, 4)
+SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
+
+
+class DecodeGraph:
+    """Decodes with one model on one CUDA GPU, one sequence at a time.
+
+    A graph is recorded once: it finds the caches by a table of addresses, so any cache can be gone on with.
+    """
+
+    def __init__(self, model: Phi3VForCausalLM):
+        config, weight = model.config, model.model.embed_tokens.weight
+        self.model = model
+        heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_size = config.hidden_size // heads
+        new = lambda *shape, **kind: torch.zeros(*shape, **{"dtype": weight.dtype, "device": weight.device, **kind})  # noqa: E731
+        self.token, self.position = new(1, dtype=torch.long), new(1, dtype=torch.long)
+        self.rooms = new(config.num_hidden_layers, 3, dtype=torch.long)
+        self.x, self.qkv = new(1, config.hidden_size), new((heads + 2 * kv_heads) * self.head_size)
+        self.partial = new(heads, SPLITS, self.head_size + 2, dtype=torch.float32)
+        self.arrived = new(heads, dtype=torch.int32)
+        self.attended, self.activated = new(heads * self.head_size), new(config.intermediate_size)
+        self.logits = new(1, config.vocab_size)
+        self._chained = weight.is_cuda and torch.cuda.get_device_capability(weight.device) >= (9, 0)
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    @torch.inference_mode()
+    def agrees(self) -> bool:
+        """Compile the kernels and compare with the model itself: whether both give the same logits but for rounding.
+
+        The first time on a machine it takes seconds; Triton keeps what it has compiled.
+        """
+        ids = torch.arange(8, device=self.x.device)[None]
+        cache = roomy_cache(self.model.config.num_hidden_layers)
+        expected = self.model(ids, past_key_values=cache).logits[0, -1]
+        self.token.copy_(ids[0, -1:])
+        self.reserve(cache, 7, 8)
+        self._step()
+        return close(self.logits[0], expected)
+
+    @torch.inference_mode()
+    def record(self) -> None:
+        """Record the graph of a step; `agrees` must have compiled the kernels."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._step()
+        self._graph = graph
+
+    def reserve(self, cache: Cache, length: int, wanted: int) -> int:
+        """Go on with this cache after `length` positions; returns how many there is room for in all."""
+        for layer in cache.layers:
+            layer.set_length(length)
+            layer.reserve(wanted)
+        rooms = [layer.room for layer in cache.layers]
+        table = [[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms]
+        self.rooms.copy_(torch.tensor(table), non_blocking=True)
+        self.position.fill_(length)
+        return rooms[0][0].shape[2]
+
+    def run(self) -> None:
+        """Read `token` at `position`; write its keys and values, `logits`, and the next `token` and `position`."""
+        self._graph.replay() if self._graph else self._step()
+
+    def _step(self) -> None:
+        from . import decode_kernels as kernels  # Triton comes with CUDA builds of torch only
+
+        config, decoder = self.model.config, self.model.model
+        size, inner, eps = config.hidden_size, config.intermediate_size, config.rms_norm_eps
+        heads, kv_heads, head = config.num_attention_heads, config.num_key_value_heads, self.head_size
+        head_block = 1 << (head - 1).bit_length()
+
+        # Kernels that may begin before the one before them has ended.
+        chained = {"launch_pdl": True} if self._chained else {}
+
+        def normed(norm, linear, out, rows, gated=False):
+            block, step, warps = GATED if gated else NORMED
+            kernels.normed_product[(-(-rows // block),)](
+                self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self._chained,
+                block, step, num_warps=warps, **chained,
+            )  # fmt: skip
+
+        def added(a, linear):
+            block, step, warps = ADDED
+            kernels.added_product[(-(-size // block),)](
+                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self._chained, block, step,
+                num_warps=warps, **chained,
+            )  # fmt: skip
+
+        torch.index_select(decoder.embed_tokens.weight, 0, self.token, out=self.x)
+        cos, sin = decoder.rotary_emb(self.x, self.position[None])
+        for layer, rooms in zip(decoder.layers, self.rooms, strict=True):
+            attention, mlp = layer.self_attn, layer.mlp
+            normed(layer.input_layernorm, attention.qkv_proj, self.qkv, self.qkv.numel())
+            kernels.attention[(heads, SPLITS)](
+                self.qkv, cos, sin, rooms, self.position, self.partial, self.arrived, self.attended, head**-0.5, head,
+                heads, kv_heads, SPLITS, self._chained, head_block, POSITIONS, num_warps=WARPS, **chained,
+            )  # fmt: skip
+            added(self.attended, attention.o_proj)
+            normed(layer.post_attention_layernorm, mlp.gate_up_proj, self.activated, inner, gated=True)
+            added(self.activated, mlp.down_proj)
+        normed(decoder.norm, self.model.lm_head, self.logits, config.vocab_size)
+        torch.argmax(self.logits, -1, out=self.token)
+        self.position += 1

@@ -1,0 +1,169 @@
+"""The loop that makes tokens, for one sequence: what `generate` calls as its `custom_generate`.
+
+The prompt, the cache, logits processors, stopping criteria and streamer are transformers' own. On a GPU nothing waits
+for it but the streamer, which gets each token while the next one is computed.
+"""
+
+from types import ModuleType
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers.cache_utils import Cache
+from transformers.generation.streamers import BaseStreamer
+
+from .decode_graph import DecodeGraph
+from .image_processing_phi3_v import CROP
+from .kv_cache import roomy_cache
+from .lean_forward import close, is_small, lean_forward
+from .modeling_phi3_v import Phi3VForCausalLM
+
+ROOM = 512  # positions made ready at a time
+FEW_TOKENS = 64  # for so few a small model keeps to one thread on a CPU: others gain nothing, and where something else
+# runs too they wait for each other thousands of times a second
+
+
+class LeanStep:
+    """A step by `lean_forward`; as `DecodeGraph`, for any device."""
+
+    def __init__(self, model: Phi3VForCausalLM):
+        self.model = model
+        self.token = torch.zeros(1, dtype=torch.long, device=model.device)
+        self.logits = torch.empty(0)
+
+    def reserve(self, cache: Cache, length: int, wanted: int) -> int:
+        """Go on with this cache after `length` positions; returns how many there is room for in all."""
+        self.cache = cache
+        for layer in cache.layers:
+            layer.set_length(length)
+            layer.reserve(wanted)
+        return wanted
+
+    def run(self) -> None:
+        """Read `token`; write its keys and values, `logits`, and the next `token`."""
+        self.logits = lean_forward(self.model, self.model.model.embed_tokens(self.token), self.cache)
+        self.token.copy_(self.logits.argmax(-1))
+
+
+class FastGenerate:
+    """Generates with one model, one sequence at a time.
+
+    Attributes:
+        graph: steps by kernels in a CUDA graph, once that is ready.
+        between: `prompt_kernels`, once they are known to work here.
+    """
+
+    def __init__(self, model: Phi3VForCausalLM):
+        self.model = model
+        self.graph: DecodeGraph | None = None
+        self.between: ModuleType | None = None
+        self._lean = LeanStep(model)
+        self._threads = torch.get_num_threads()
+        self._spare_threads = model.device.type == "cpu" and is_small(model)
+
+    @torch.inference_mode()
+    def try_kernels(self) -> bool:
+        """Use `prompt_kernels` from now on if they compute here what the model does. Returns whether they do."""
+        from . import prompt_kernels  # Triton comes with CUDA builds of torch only
+
+        model, tower = self.model, self.model.model.vision_embed_tokens
+        ids = torch.arange(32, device=model.device)
+        expected = model(ids[None]).logits[0, -1]
+        embeds = model.model.embed_tokens(ids)
+        logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
+        if not close(logits[0], expected):
+            return False
+        self.between = prompt_kernels
+        if model.config.vision_config.hidden_act != "quick_gelu":
+            return True
+        crop = torch.linspace(-1, 1, 3 * CROP**2).to(tower.glb_GN).view(1, 3, CROP, CROP)
+        features = tower.encode(crop)
+        perceptrons = [layer.mlp for layer in tower.img_processor.encoder.layers]
+        own = [mlp.activation_fn for mlp in perceptrons]
+        for mlp in perceptrons:
+            mlp.activation_fn = prompt_kernels.QuickGELU()
+        if close(tower.encode(crop), features):
+            return True
+        for mlp, activation_fn in zip(perceptrons, own, strict=True):
+            mlp.activation_fn = activation_fn
+        return False
+
+    @torch.inference_mode()
+    def __call__(self, *args, **kwargs) -> torch.LongTensor:
+        """What `generate` calls to make the tokens."""
+        try:
+            return self._generate(*args, **kwargs)
+        finally:
+            torch.set_num_threads(self._threads)
+
+    def _generate(
+        self,
+        model: Phi3VForCausalLM,
+        input_ids: torch.LongTensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        *,
+        streamer: BaseStreamer,
+        **model_kwargs,
+    ) -> torch.LongTensor:
+        cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
+        limit = model.config.original_max_position_embeddings
+        step = self.graph or self._lean
+        ids = input_ids.new_zeros(1, longest)
+        ids[:, :count] = input_ids
+        known = ids.cpu()
+        arriving = torch.zeros(1, dtype=torch.long, pin_memory=ids.is_cuda)
+        arrived = torch.cuda.Event() if ids.is_cuda else None
+
+        def pick(logits: torch.Tensor) -> torch.Tensor:
+            scores = logits_processor(ids[:, :count], logits.float())
+            return torch.multinomial(scores.softmax(-1), 1)[0] if generation_config.do_sample else scores.argmax(-1)
+
+        as_the_step_picks = not generation_config.do_sample and not logits_processor
+        done = False
+        while not done:
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs)))
+            self._use_threads(1)
+            room, last = 0, limit if count <= limit else longest
+            while True:
+                ids[:, count] = step.token
+                arriving.copy_(step.token, non_blocking=True)
+                if arrived:
+                    arrived.record()
+                # The token is on its way; the next one is begun before it has come. It can't be at the end, nor where
+                # all keys have to be rotated anew.
+                goes_on = count + 1 < longest and count < last
+                if goes_on:
+                    if count >= room:
+                        room = step.reserve(cache, count, min(count + ROOM, longest))
+                    step.run()
+                if arrived:
+                    arrived.synchronize()
+                known[:, count] = arriving
+                count += 1
+                streamer.put(known[0, count - 1 : count])
+                done = bool(stopping_criteria(known[:, :count], None))
+                if done or not goes_on:
+                    break
+                if not as_the_step_picks:
+                    step.token.copy_(pick(step.logits))
+            for layer in cache.layers:
+                layer.set_length(count if goes_on else count - 1)
+        streamer.end()
+        return known[:, :count]
+
+    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict) -> torch.Tensor:
+        """Logits of the last of these ids; the cache may hold the first of them."""
+        model = self.model
+        if model._crosses_to_long_rope(ids, None, cache):
+            cache.reset()
+        inputs = {name: model_kwargs.get(name) for name in ("pixel_values", "image_sizes")}
+        inputs["input_ids"] = ids[:, cache.get_seq_length() :]
+        self._use_threads(inputs["input_ids"].shape[1])
+        if inputs["pixel_values"] is not None:
+            model._leave_out_cached_images(inputs)
+        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between)
+
+    def _use_threads(self, tokens: int) -> None:
+        if self._spare_threads:
+            torch.set_num_threads(1 if tokens < FEW_TOKENS else self._threads)

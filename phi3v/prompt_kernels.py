@@ -1,0 +1,108 @@
+"""Triton kernels for what lies between a prompt's matrix products: each reads and writes its tensors once."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import nn
+
+
+@triton.jit
+def _turn(
+    qkv_ptr,
+    cos_ptr,
+    sin_ptr,
+    q_ptr,
+    keys_ptr,
+    values_ptr,
+    room,
+    begin,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    d = tl.arange(0, BLOCK_D)
+    held = d < D
+    row = qkv_ptr + (token * (HEADS + 2 * KV_HEADS) + head) * D
+    x = tl.load(row + d, mask=held, other=0.0)
+    if head < HEADS + KV_HEADS:
+        other = tl.load(row + tl.where(d < D // 2, d + D // 2, d - D // 2), mask=held, other=0.0).to(tl.float32)
+        cos = tl.load(cos_ptr + token * D + d, mask=held, other=0.0).to(tl.float32)
+        sin = tl.load(sin_ptr + token * D + d, mask=held, other=0.0).to(tl.float32)
+        x = (x.to(tl.float32) * cos + other * sin).to(x.dtype)
+    if head < HEADS:
+        tl.store(q_ptr + (token * HEADS + head) * D + d, x, mask=held)
+    elif head < HEADS + KV_HEADS:
+        tl.store(keys_ptr + ((head - HEADS) * room + begin + token) * D + d, x, mask=held)
+    else:
+        tl.store(values_ptr + ((head - HEADS - KV_HEADS) * room + begin + token) * D + d, x, mask=held)
+
+
+@triton.jit
+def _gate(gate_up_ptr, out_ptr, inner, BLOCK: tl.constexpr):
+    token, n = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < inner
+    gate = tl.load(gate_up_ptr + token * 2 * inner + n, mask=inside, other=0.0).to(tl.float32)
+    up = tl.load(gate_up_ptr + token * 2 * inner + inner + n, mask=inside, other=0.0).to(tl.float32)
+    tl.store(
+        out_ptr + token * inner + n, (up * gate / (1.0 + tl.exp(-gate))).to(out_ptr.dtype.element_ty), mask=inside
+    )
+
+
+@triton.jit
+def _quick_gelu(x_ptr, count, BLOCK: tl.constexpr):
+    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = n < count
+    x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
+    tl.store(x_ptr + n, (x / (1.0 + tl.exp(-1.702 * x))).to(x_ptr.dtype.element_ty), mask=inside)
+
+
+def turn_and_keep(
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, room: tuple[torch.Tensor, torch.Tensor], begin: int
+) -> torch.Tensor:
+    """Rotate queries and keys, and write keys and values to a cache's room from a position on.
+
+    Args:
+        qkv: (tokens, heads + 2 * key-value heads, head size).
+        cos, sin: (tokens, head size); `sin` negative in the first half.
+        room: a `RoomyLayer`'s.
+
+    Returns:
+        The queries, (tokens, heads, head size).
+    """
+    tokens, all_heads, size = qkv.shape
+    kv_heads = room[0].shape[1]
+    heads = all_heads - 2 * kv_heads
+    q = qkv.new_empty(tokens, heads, size)
+    _turn[(tokens, all_heads)](
+        qkv,
+        cos,
+        sin,
+        q,
+        *room,
+        room[0].shape[2],
+        begin,
+        heads,
+        kv_heads,
+        size,
+        triton.next_power_of_2(size),
+        num_warps=1,
+    )
+    return q
+
+
+def gated(gate_up: torch.Tensor) -> torch.Tensor:
+    """(tokens, 2 * inner) gate and up to (tokens, inner), up * silu(gate)."""
+    tokens, inner = gate_up.shape[0], gate_up.shape[1] // 2
+    out = gate_up.new_empty(tokens, inner)
+    _gate[(tokens, triton.cdiv(inner, 1024))](gate_up, out, inner, 1024)
+    return out
+
+
+class QuickGELU(nn.Module):
+    """CLIP's activation, in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _quick_gelu[(triton.cdiv(x.numel(), 1024),)](x, x.numel(), 1024)
+        return x
