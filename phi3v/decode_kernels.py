@@ -21,19 +21,52 @@ def _block(weight_ptr, line, k, both):
 
 
 @triton.jit
-def _values(w, scale_ptr, n, k, both, HALF: tl.constexpr, K: tl.constexpr, BITS: tl.constexpr, GROUP: tl.constexpr):
-    """A block's weights; of 4 bits those of columns `k`, which are HALF 0's or 1's."""
+def _steps(w, HALF: tl.constexpr, BITS: tl.constexpr):
+    """A block's quantised weights as numbers; of 4 bits the low (HALF 0) or high ones.
+
+    A byte in the low bits of 2 ** 23 is that much more. Converting integers takes four times as long.
+    """
+    whole = w.to(tl.int32)
     if BITS == 4:
-        scales = tl.load(scale_ptr + (n * (K // GROUP))[:, None] + (k // GROUP)[None, :], mask=both, other=0.0)
-        return (((w >> 4 * HALF) & 15).to(tl.float32) - 8.0) * scales.to(tl.float32)
-    return w.to(tl.float32)
+        whole = (whole >> (4 * HALF)) & 15
+    return (whole | 0x4B000000).to(tl.float32, bitcast=True) - (8388608.0 + 2 ** (BITS - 1))
+
+
+@triton.jit
+def _plus(
+    total,
+    w,
+    x,
+    scale_ptr,
+    n,
+    inside,
+    begin,
+    HALF: tl.constexpr,
+    K: tl.constexpr,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """`total` and a block's products with `x`; of 4 bits, which have a scale a group, the groups' sums."""
+    if BITS == 4:
+        sums = tl.sum(tl.reshape(_steps(w, HALF, BITS) * x[None, :], (BLOCK_N, BLOCK_K // GROUP, GROUP)), 2)
+        group = (begin + HALF * (K // 2)) // GROUP + tl.arange(0, BLOCK_K // GROUP)
+        known = inside[:, None] & (group < (K // 2 + HALF * (K // 2)) // GROUP)[None, :]
+        scales = tl.load(scale_ptr + (n * (K // GROUP))[:, None] + group[None, :], mask=known, other=0.0)
+        added = sums * scales.to(tl.float32)
+    elif BITS == 8:
+        added = _steps(w, HALF, BITS) * x[None, :]
+    else:
+        added = w.to(tl.float32) * x[None, :]
+    return total + added
 
 
 @triton.jit
 def _rescaled(result, scale_ptr, n, inside, BITS: tl.constexpr):
     """Weights of 8 bits have one scale a row."""
     if BITS == 8:
-        return result * tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
+        result *= tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
     return result
 
 
@@ -71,8 +104,9 @@ def normed_product(
     WIDTH: tl.constexpr = K // HALVES
     line = n.to(tl.int64) * WIDTH
     squares = tl.zeros([BLOCK_K], tl.float32)
-    total = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
-    above = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
+    SUMS: tl.constexpr = BLOCK_K // GROUP if BITS == 4 else BLOCK_K
+    total = tl.zeros([BLOCK_N, SUMS], tl.float32)
+    above = tl.zeros([BLOCK_N, SUMS], tl.float32)
     for begin in tl.static_range(0, WIDTH, BLOCK_K):
         place = begin + tl.arange(0, BLOCK_K)
         held = place < WIDTH
@@ -87,9 +121,11 @@ def normed_product(
             x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
             scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
             squares += x * x
-            total += _values(w, scale_ptr, n, k, both, half, K, BITS, GROUP) * scaled[None, :]
+            total = _plus(total, w, scaled, scale_ptr, n, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K)
             if GATED:
-                above += _values(up, scale_ptr, n + rows, k, both, half, K, BITS, GROUP) * scaled[None, :]
+                above = _plus(
+                    above, up, scaled, scale_ptr, n + rows, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K
+                )
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
     result = _rescaled(tl.sum(total, 1) * size, scale_ptr, n, inside, BITS)
     if GATED:
@@ -120,7 +156,7 @@ def added_product(
     HALVES: tl.constexpr = 2 if BITS == 4 else 1
     WIDTH: tl.constexpr = K // HALVES
     line = n.to(tl.int64) * WIDTH
-    total = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
+    total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
     for begin in tl.static_range(0, WIDTH, BLOCK_K):
         place = begin + tl.arange(0, BLOCK_K)
         held = place < WIDTH
@@ -131,7 +167,7 @@ def added_product(
         for half in tl.static_range(HALVES):
             k = place + half * WIDTH
             a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
-            total += _values(w, scale_ptr, n, k, both, half, K, BITS, GROUP) * a[None, :]
+            total = _plus(total, w, a, scale_ptr, n, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K)
     x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
     x += _rescaled(tl.sum(total, 1), scale_ptr, n, inside, BITS)
     tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
+from .chunk_graph import ChunkGraph
 from .decode_graph import DecodeGraph
 from .image_processing_phi3_v import CROP
 from .kv_cache import roomy_cache
@@ -49,12 +50,14 @@ class FastGenerate:
 
     Attributes:
         graph: steps by kernels in a CUDA graph, once that is ready.
+        chunk: reads a few tokens by a CUDA graph, once that is ready.
         between: `prompt_kernels`, once they are known to work here.
     """
 
     def __init__(self, model: Phi3VForCausalLM):
         self.model = model
         self.graph: DecodeGraph | None = None
+        self.chunk: ChunkGraph | None = None
         self.between: ModuleType | None = None
         self._lean = LeanStep(model)
         self._threads = torch.get_num_threads()
@@ -162,6 +165,8 @@ class FastGenerate:
         self._use_threads(inputs["input_ids"].shape[1])
         if inputs["pixel_values"] is not None:
             model._leave_out_cached_images(inputs)
+        elif self.chunk and 0 < inputs["input_ids"].shape[1] <= FEW_TOKENS // 2 and cache.get_seq_length():
+            return self.chunk(inputs["input_ids"][0], cache)
         return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between)
 
     def _use_threads(self, tokens: int) -> None:

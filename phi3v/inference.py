@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
+from .chunk_graph import ChunkGraph
 from .decode_graph import DecodeGraph
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast_generate import FastGenerate
@@ -19,7 +20,7 @@ from .kv_cache import PrefixCache, roomy_cache
 from .lean_forward import is_small, lay_out, suits
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
-from .quantize import BITS, quantize_decoder
+from .quantize import BITS, name_of_precision, quantize_decoder
 from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
 from .worker import Worker
 
@@ -62,6 +63,7 @@ class Phi3Vision:
     Attributes:
         model_id: the name or folder that was loaded.
         device, dtype, attn_implementation: what was picked, and is in use.
+        precision: the weights', in words.
         num_crops: crops an image takes at most, unless a request says otherwise.
         context_length: tokens that prompt and answer share.
     """
@@ -80,6 +82,7 @@ class Phi3Vision:
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self.attn_implementation: str = model.config._attn_implementation
+        self.precision: str = name_of_precision(model)
         self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
         self.context_length: int = model.config.max_position_embeddings
         self._prompter = Prompter(processor, self.context_length)
@@ -154,17 +157,17 @@ class Phi3Vision:
         def record() -> None:
             torch.cuda.set_device(self.device)  # the worker's from now on: Triton asks for the thread's
             graph.record()
+            chunk.record()
 
         try:
             with torch.cuda.device(self.device):
-                kernels_work = self._fast.try_kernels()
-                graph = DecodeGraph(self.model)
-                graph_works = graph.agrees()
-            if not (kernels_work and graph_works):
+                graph, chunk = DecodeGraph(self.model), ChunkGraph(self.model)
+                works = self._fast.try_kernels() and graph.agrees() and chunk.agrees()
+            if not works:
                 log.warning("The kernels compute something else on this GPU; they are not used.")
                 return
             self._worker.submit(record)[1].result()
-            self._fast.graph = graph
+            self._fast.graph, self._fast.chunk = graph, chunk
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("No kernels of its own: %s: %s", type(error).__name__, error)
 

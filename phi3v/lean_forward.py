@@ -59,10 +59,10 @@ def lean_forward(
     sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)  # as what is multiplied with the other half wants it
     turn_and_keep, gated = (between.turn_and_keep, between.gated) if between else (_turn_and_keep, _gated)
     empty = embeds.new_empty(1, config.num_key_value_heads, 0, cos.shape[-1])
-    x = embeds
+    x = embeds.clone()
     for layer, kept in zip(decoder.layers, cache.layers, strict=True):
         attention, mlp = layer.self_attn, layer.mlp
-        qkv = attention.qkv_proj(_normed(layer.input_layernorm, x)).unflatten(-1, (-1, attention.head_dim))
+        qkv = attention.qkv_proj(normed(layer.input_layernorm, x)).unflatten(-1, (-1, attention.head_dim))
         if not kept.is_initialized:
             kept.lazy_initialization(empty, empty)
         kept.reserve(length + tokens)
@@ -73,10 +73,10 @@ def lean_forward(
         attended, _ = attend(
             attention, q.transpose(0, 1)[None], kept.keys, kept.values, mask, scaling=attention.scaling
         )
-        x = _added(x, attended.reshape(len(x), -1), attention.o_proj)
-        gate_up = mlp.gate_up_proj(_normed(layer.post_attention_layernorm, x))
-        x = _added(x, gated(gate_up), mlp.down_proj)
-    return model.lm_head(_normed(decoder.norm, x[-1:]))
+        add_linear(x, attended.reshape(len(x), -1), attention.o_proj)
+        gate_up = mlp.gate_up_proj(normed(layer.post_attention_layernorm, x))
+        add_linear(x, gated(gate_up), mlp.down_proj)
+    return model.lm_head(normed(decoder.norm, x[-1:]))
 
 
 def close(result: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -101,10 +101,14 @@ def _gated(gate_up: torch.Tensor) -> torch.Tensor:
     return silu(gate).mul_(up)
 
 
-def _normed(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def normed(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """RMSNorm."""
     return rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
-def _added(x: torch.Tensor, a: torch.Tensor, linear: nn.Module) -> torch.Tensor:
-    """x + linear(a), in one operation where there is one."""
-    return torch.addmm(x, a, linear.weight.T) if type(linear) is nn.Linear else x + linear(a)
+def add_linear(x: torch.Tensor, a: torch.Tensor, linear: nn.Module) -> None:
+    """x += linear(a), in one operation where there is one."""
+    if type(linear) is nn.Linear:
+        x.addmm_(a, linear.weight.T)
+    else:
+        x += linear(a)

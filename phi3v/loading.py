@@ -15,7 +15,8 @@ from .options import Options
 from .zero import keep, on_zero_gpu
 
 PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
-PHI_3_VISION_GIB = 10  # weights 7.7 GiB, the rest for an image's prompt at 16 crops
+# What Phi-3-Vision takes, by quantisation. In bfloat16: weights 7.7 GiB, the rest for an image at 16 crops.
+PHI_3_VISION_GIB = {None: 10, "int8": 6.5, "int4": 5}
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]  # neither pickled weights nor Python
 
 NOT_FETCHED = (
@@ -108,6 +109,7 @@ class EngineLoader:
                 options.dtype,
                 options.attn_implementation,
                 options.num_crops,
+                options.quantize,
                 here=on_zero_gpu(),
             )
             engine.model_id = model
@@ -143,19 +145,20 @@ class EngineLoader:
 
 def resolve_model(options: Options) -> str:
     """The model that `--model` means: `auto` depends on the GPU, `preview` is the bundled folder."""
-    if options.model == "preview" or (options.model == "auto" and not _holds_phi_3_vision(options.device)):
+    if options.model == "preview" or (options.model == "auto" and not _holds_phi_3_vision(options)):
         return str(PREVIEW_MODEL)
     return PHI_3_VISION if options.model == "auto" else options.model
 
 
-def _holds_phi_3_vision(device: str) -> bool:
+def _holds_phi_3_vision(options: Options) -> bool:
+    needed = PHI_3_VISION_GIB[options.quantize] * 2**30
     try:
-        picked = pick_device(device)
+        picked = pick_device(options.device)
     except ValueError:
         return False  # loading says what is wrong
     if picked.type == "cuda":
-        return torch.cuda.get_device_properties(picked).total_memory >= PHI_3_VISION_GIB * 2**30
-    return picked.type == "mps" and torch.mps.recommended_max_memory() >= PHI_3_VISION_GIB * 2**30
+        return torch.cuda.get_device_properties(picked).total_memory >= needed
+    return picked.type == "mps" and torch.mps.recommended_max_memory() >= needed
 
 
 def public_name(model: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .device import ATTENTION, DTYPES, pick_device
 from .inference import BOUNDS
+from .quantize import BITS
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
@@ -67,6 +68,9 @@ class Options:
     device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu", kind=_device)
     dtype: str = _option("auto", "precision of the weights", choices=("auto", *DTYPES))
     attn_implementation: str = _option("auto", "attention; auto takes flash-attn where it is", choices=ATTENTION)
+    quantize: str | None = _option(
+        None, "the decoder's weights in 8 or 4 bits, for less memory and somewhat other answers", choices=(*BITS,)
+    )
     preload: bool = _option(True, "load the model at the start; otherwise when the first question comes", kind=_switch)
     num_crops: int | None = _option(None, "crops an image takes at most", kind=_between(*BOUNDS["num_crops"]))
     max_new_tokens: int = _option(

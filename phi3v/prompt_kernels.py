@@ -20,23 +20,26 @@ def _turn(
     KV_HEADS: tl.constexpr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK_H: tl.constexpr,
 ):
-    token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    d = tl.arange(0, BLOCK_D)
-    held = d < D
-    row = qkv_ptr + (token * (HEADS + 2 * KV_HEADS) + head) * D
-    x = tl.load(row + d, mask=held, other=0.0)
-    if head < HEADS + KV_HEADS:
-        other = tl.load(row + tl.where(d < D // 2, d + D // 2, d - D // 2), mask=held, other=0.0).to(tl.float32)
-        cos = tl.load(cos_ptr + token * D + d, mask=held, other=0.0).to(tl.float32)
-        sin = tl.load(sin_ptr + token * D + d, mask=held, other=0.0).to(tl.float32)
-        x = (x.to(tl.float32) * cos + other * sin).to(x.dtype)
-    if head < HEADS:
-        tl.store(q_ptr + (token * HEADS + head) * D + d, x, mask=held)
-    elif head < HEADS + KV_HEADS:
-        tl.store(keys_ptr + ((head - HEADS) * room + begin + token) * D + d, x, mask=held)
-    else:
-        tl.store(values_ptr + ((head - HEADS - KV_HEADS) * room + begin + token) * D + d, x, mask=held)
+    token, d = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK_D)
+    head = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
+    held = (d < D)[None, :]
+    is_query = (head < HEADS)[:, None]
+    is_key = ((head >= HEADS) & (head < HEADS + KV_HEADS))[:, None]
+    is_value = ((head >= HEADS + KV_HEADS) & (head < HEADS + 2 * KV_HEADS))[:, None]
+    rows = qkv_ptr + (token * (HEADS + 2 * KV_HEADS) + head)[:, None] * D
+    x = tl.load(rows + d[None, :], mask=held & (is_query | is_key | is_value), other=0.0)
+    other_half = tl.where(d < D // 2, d + D // 2, d - D // 2)
+    other = tl.load(rows + other_half[None, :], mask=held & (is_query | is_key), other=0.0).to(tl.float32)
+    cos = tl.load(cos_ptr + token * D + d, mask=d < D, other=0.0).to(tl.float32)
+    sin = tl.load(sin_ptr + token * D + d, mask=d < D, other=0.0).to(tl.float32)
+    turned = (x.to(tl.float32) * cos[None, :] + other * sin[None, :]).to(x.dtype)
+    tl.store(q_ptr + (token * HEADS + head)[:, None] * D + d[None, :], turned, mask=held & is_query)
+    place = (begin + token) * D + d[None, :]
+    key_head, value_head = (head - HEADS).to(tl.int64), (head - HEADS - KV_HEADS).to(tl.int64)
+    tl.store(keys_ptr + key_head[:, None] * room * D + place, turned, mask=held & is_key)
+    tl.store(values_ptr + value_head[:, None] * room * D + place, x, mask=held & is_value)
 
 
 @triton.jit
@@ -75,19 +78,8 @@ def turn_and_keep(
     kv_heads = room[0].shape[1]
     heads = all_heads - 2 * kv_heads
     q = qkv.new_empty(tokens, heads, size)
-    _turn[(tokens, all_heads)](
-        qkv,
-        cos,
-        sin,
-        q,
-        *room,
-        room[0].shape[2],
-        begin,
-        heads,
-        kv_heads,
-        size,
-        triton.next_power_of_2(size),
-        num_warps=1,
+    _turn[(tokens, triton.cdiv(all_heads, 16))](
+        qkv, cos, sin, q, *room, room[0].shape[2], begin, heads, kv_heads, size, triton.next_power_of_2(size), 16
     )
     return q
 

@@ -16,7 +16,8 @@ class QuantizedLinear(nn.Module):
     """A `Linear` without bias whose weight is dequantised for every product; `decode_kernels.py` reads it as it is.
 
     Attributes:
-        weight: 8 bits: (out, in) int8. 4 bits: (out, in / 2) uint8, the low halves of the bytes first in a row.
+        weight: bytes. 8 bits: (out, in), 128 more than meant. 4 bits: (out, in / 2), 8 more; a row's first half in the
+            low bits.
         scale: 8 bits: (out,). 4 bits: (out, in / GROUP).
     """
 
@@ -30,7 +31,7 @@ class QuantizedLinear(nn.Module):
         scale = (extreme.abs() / 127 if bits == 8 else extreme / -8).to(weight.dtype)
         steps = (groups / scale.float().masked_fill(scale == 0, 1)).round_().view(rows, columns)
         if bits == 8:
-            stored = steps.clamp_(-127, 127).to(torch.int8)
+            stored = steps.clamp_(-127, 127).add_(128).to(torch.uint8)
         else:
             low, high = steps.clamp_(-8, 7).add_(8).to(torch.uint8).chunk(2, -1)
             stored = low | high << 4
@@ -44,7 +45,7 @@ class QuantizedLinear(nn.Module):
     def dequantized(self) -> torch.Tensor:
         """The weight, (out, in)."""
         if self.bits == 8:
-            return self.weight.to(self.dtype).mul_(self.scale[:, None])
+            return self.weight.to(self.dtype).sub_(128).mul_(self.scale[:, None])
         steps = torch.cat((self.weight & 15, self.weight >> 4), -1).to(self.dtype).sub_(8)
         return steps.unflatten(-1, (-1, GROUP)).mul_(self.scale[..., None]).flatten(-2)
 
@@ -68,3 +69,9 @@ def stored(linear: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 def bits(linear: nn.Module) -> int:
     """Bits of a weight; 16 for what isn't quantised, whatever it is."""
     return getattr(linear, "bits", 16)
+
+
+def name_of_precision(model: nn.Module) -> str:
+    """`bfloat16`, or with a quantised decoder `int8 and bfloat16`."""
+    kinds = [kind for kind, count in BITS.items() if count == bits(model.model.layers[0].mlp.down_proj)]
+    return " and ".join([*kinds, str(model.dtype).removeprefix("torch.")])

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from servers import Server
 from transformers import AutoModelForCausalLM, AutoProcessor
 
-import phi3v  # noqa: F401 - registers the architecture
+from phi3v import chunk_graph, decode_graph
 
 REFERENCE = Path(__file__).parent / "reference"
 PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"
@@ -42,6 +42,17 @@ def endless_checkpoint(tmp_path_factory):
     model.save_pretrained(folder)
     AutoProcessor.from_pretrained(REFERENCE / "checkpoint").save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def few_large_blocks(monkeypatch):
+    """Triton's interpreter is slow: a kernel's programs become few and large."""
+    monkeypatch.setattr(decode_graph, "NORMED", (4096, 64, 4))
+    monkeypatch.setattr(decode_graph, "GATED", (128, 64, 4))
+    monkeypatch.setattr(decode_graph, "ADDED", (64, 128, 4))
+    for graph in (decode_graph, chunk_graph):
+        monkeypatch.setattr(graph, "SPLITS", 2)
+        monkeypatch.setattr(graph, "POSITIONS", 128)
 
 
 @pytest.fixture(scope="session")

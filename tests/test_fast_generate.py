@@ -5,6 +5,7 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision, decode_graph, fast_generate
+from phi3v.chunk_graph import ChunkGraph
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
@@ -17,17 +18,14 @@ def graph_of(model):
 
 
 @pytest.fixture(params=["lean", "graph"])
-def engines(request, monkeypatch, endless_checkpoint):
-    """One with transformers' loop, and one with the engine's; few large blocks, since the interpreter is slow."""
-    monkeypatch.setattr(decode_graph, "NORMED", (4096, 64, 4))
-    monkeypatch.setattr(decode_graph, "GATED", (128, 64, 4))
-    monkeypatch.setattr(decode_graph, "ADDED", (64, 128, 4))
-    monkeypatch.setattr(decode_graph, "SPLITS", 2)
-    monkeypatch.setattr(decode_graph, "POSITIONS", 128)
+def engines(request, few_large_blocks, endless_checkpoint):
+    """One with transformers' loop, and one with the engine's."""
     plain, fast = (Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32") for _ in range(2))
     plain._fast = None
     if request.param == "graph":
         fast._fast.graph = graph_of(fast.model)
+        fast._fast.chunk = ChunkGraph(fast.model)
+        assert fast._fast.try_kernels()
     return plain, fast
 
 
@@ -81,10 +79,10 @@ def test_more_positions_than_were_made_ready(engines, monkeypatch):
     assert plain == fast
 
 
-def test_the_graph_is_checked_before_it_is_used(endless_checkpoint):
+def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_checkpoint):
     model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
-    graph = graph_of(model)
-    assert graph.agrees()
+    graph, chunk = graph_of(model), ChunkGraph(model)
+    assert graph.agrees() and chunk.agrees()
     model.model.layers[0].input_layernorm.variance_epsilon = 0.5
     assert not graph.agrees()
 

@@ -278,6 +278,7 @@ def test_unknown_device_dtype_attention():
         ({"device": "tpu"}, "not available"),
         ({"dtype": "int3"}, "Unknown dtype"),
         ({"attn_implementation": "magic"}, "Unknown attention"),
+        ({"quantize": "int2"}, "int8 or int4"),
         ({"attn_implementation": "flash_attention_2", "device": "cpu"}, "CUDA GPU"),
         ({"num_crops": 99}, "num_crops must be between"),
     ):

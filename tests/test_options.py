@@ -32,6 +32,7 @@ def test_login():
     [
         (["--num-crops", "17"], {}, ["--num-crops", "from 1 to 16"]),
         (["--dtype", "int3"], {}, ["--dtype", "bfloat16"]),
+        (["--quantize", "int2"], {}, ["--quantize", "int8"]),
         (["--server-port", "http"], {}, ["--server-port", "whole number from 1 to 65535"]),
         (["--auth", "nobody"], {}, ["--auth", "USER:PASSWORD"]),
         ([], {"PHI3V_ATTN_IMPLEMENTATION": "fast"}, ["PHI3V_ATTN_IMPLEMENTATION", "sdpa"]),

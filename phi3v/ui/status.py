@@ -69,8 +69,7 @@ def _render(loader: EngineLoader) -> str:
 
 def _facts(engine: Phi3Vision) -> str:
     name = "Preview model" if engine.is_preview else public_name(engine.model_id)
-    dtype = str(engine.dtype).removeprefix("torch.")
-    facts = (name, engine.device_name, dtype, f"{engine.attn_implementation} attention")
+    facts = (name, engine.device_name, engine.precision, f"{engine.attn_implementation} attention")
     return "".join(f"<span>{html.escape(fact)}</span>" for fact in facts)
 
 
