@@ -1,4 +1,4 @@
-"""Several visitors ask at once: how long each waits, and what all get: ``python -m benchmarks.visitors [--full-size]``."""
+"""Several visitors ask at once, how long does each wait: ``python -m benchmarks.visitors [--full-size]``."""
 
 import argparse
 import os

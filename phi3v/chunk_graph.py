@@ -6,6 +6,7 @@ Launched one by one, the operations of so few tokens take longer to launch than 
 import torch
 from transformers.cache_utils import Cache
 
+from .decode_graph import recorded
 from .kv_cache import roomy_cache
 from .lean_forward import add_linear, close, normed
 from .modeling_phi3_v import Phi3VForCausalLM
@@ -30,12 +31,13 @@ class ChunkGraph:
         self.attended = weight.new_zeros(ROWS, config.num_attention_heads * self.head_size)
         self.logits = weight.new_zeros(1, config.vocab_size)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._tried: Cache | None = None
 
     @torch.inference_mode()
     def agrees(self) -> bool:
         """As of `DecodeGraph`."""
         ids = torch.arange(40, device=self.ids.device)
-        cache = roomy_cache(self.model.config.num_hidden_layers)
+        cache = self._tried = roomy_cache(self.model.config.num_hidden_layers)  # `record` writes to it once more
         expected = self.model(ids[None], past_key_values=cache).logits[0, -1]
         for layer in cache.layers:
             layer.set_length(10)
@@ -43,11 +45,9 @@ class ChunkGraph:
 
     @torch.inference_mode()
     def record(self) -> None:
-        """Record the graph; `agrees` must have compiled the kernels."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._run()
-        self._graph = graph
+        """As of `DecodeGraph`."""
+        self._graph = recorded(self._run)
+        self._tried = None
 
     def __call__(self, ids: torch.LongTensor, cache: Cache) -> torch.Tensor:
         """Logits (1, vocabulary) of the last of `ids`, which follow those in the cache and are added to it."""

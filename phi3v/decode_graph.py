@@ -1,5 +1,7 @@
 """New tokens one at a time, as fast as memory can be read: a CUDA graph of the kernels in `decode_kernels.py`."""
 
+from collections.abc import Callable
+
 import torch
 from transformers.cache_utils import Cache
 
@@ -34,6 +36,7 @@ class DecodeGraph:
         self.logits = new(1, config.vocab_size)
         self._chained = weight.is_cuda and torch.cuda.get_device_capability(weight.device) >= (9, 0)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._tried: Cache | None = None
 
     @torch.inference_mode()
     def agrees(self) -> bool:
@@ -42,7 +45,7 @@ class DecodeGraph:
         The first time on a machine it takes seconds; Triton keeps what it has compiled.
         """
         ids = torch.arange(8, device=self.x.device)[None]
-        cache = roomy_cache(self.model.config.num_hidden_layers)
+        cache = self._tried = roomy_cache(self.model.config.num_hidden_layers)  # `record` writes to it once more
         expected = self.model(ids, past_key_values=cache).logits[0, -1]
         self.token.copy_(ids[0, -1:])
         self.reserve(cache, 7, 8)
@@ -51,11 +54,9 @@ class DecodeGraph:
 
     @torch.inference_mode()
     def record(self) -> None:
-        """Record the graph of a step; `agrees` must have compiled the kernels."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._step()
-        self._graph = graph
+        """Record the graph of a step, after `agrees`, on the thread that will replay it."""
+        self._graph = recorded(self._step)
+        self._tried = None
 
     def reserve(self, cache: Cache, length: int, wanted: int) -> int:
         """Go on with this cache after `length` positions; returns how many there is room for in all."""
@@ -112,3 +113,18 @@ class DecodeGraph:
         normed(decoder.norm, self.model.lm_head, self.logits, config.vocab_size)
         torch.argmax(self.logits, -1, out=self.token)
         self.position += 1
+
+
+def recorded(step: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """The CUDA graph of what `step` does, to be replayed on this thread."""
+    step()  # libraries make themselves ready on a thread's first call, which can't be recorded
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            step()
+    except Exception:
+        # The random numbers' generator would think for ever that it is being recorded: let it see an end.
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
+            torch.zeros(1, device="cuda")
+        raise
+    return graph

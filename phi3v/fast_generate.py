@@ -125,7 +125,8 @@ class FastGenerate:
         as_the_step_picks = not generation_config.do_sample and not logits_processor
         done = False
         while not done:
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs)))
+            ready = min(count + ROOM, longest)
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, ready)))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -155,8 +156,8 @@ class FastGenerate:
         streamer.end()
         return known[:, :count]
 
-    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict) -> torch.Tensor:
-        """Logits of the last of these ids; the cache may hold the first of them."""
+    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict, room: int) -> torch.Tensor:
+        """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
         model = self.model
         if model._crosses_to_long_rope(ids, None, cache):
             cache.reset()
@@ -167,7 +168,7 @@ class FastGenerate:
             model._leave_out_cached_images(inputs)
         elif self.chunk and 0 < inputs["input_ids"].shape[1] <= FEW_TOKENS // 2 and cache.get_seq_length():
             return self.chunk(inputs["input_ids"][0], cache)
-        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between)
+        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:

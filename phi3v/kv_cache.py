@@ -43,6 +43,7 @@ class RoomyLayer(DynamicLayer):
         if length > self._key_room.shape[-2]:
             self._key_room = self._larger(self.keys, length)
             self._value_room = self._larger(self.values, length)
+            self.set_length(self.keys.shape[-2])  # lets go of the smaller room
 
     def set_length(self, length: int) -> None:
         """Have so many positions, of those written to `room`."""

@@ -39,7 +39,7 @@ def lay_out(model: Phi3VForCausalLM) -> None:
 
 
 def lean_forward(
-    model: Phi3VForCausalLM, embeds: torch.Tensor, cache: Cache, between: ModuleType | None = None
+    model: Phi3VForCausalLM, embeds: torch.Tensor, cache: Cache, between: ModuleType | None = None, room: int = 0
 ) -> torch.Tensor:
     """Logits (1, vocabulary) of the last of some tokens.
 
@@ -47,6 +47,7 @@ def lean_forward(
         embeds: (tokens, hidden size), of the tokens that follow those in the cache.
         cache: of `RoomyLayer`s; the tokens' keys and values are added to it.
         between: `prompt_kernels`, to compute with them what lies between the matrix products.
+        room: positions that the cache shall have room for afterwards.
     """
     config, decoder = model.config, model.model
     attend = AttentionInterface()[config._attn_implementation]
@@ -65,7 +66,7 @@ def lean_forward(
         qkv = attention.qkv_proj(normed(layer.input_layernorm, x)).unflatten(-1, (-1, attention.head_dim))
         if not kept.is_initialized:
             kept.lazy_initialization(empty, empty)
-        kept.reserve(length + tokens)
+        kept.reserve(max(room, length + tokens))
         q = turn_and_keep(qkv, cos[0], sin[0], kept.room, length)
         kept.set_length(length + tokens)
         if layer is decoder.layers[-1]:  # of the others only keys and values were wanted
