@@ -12,7 +12,7 @@ from .lean_forward import add_linear, close, normed
 from .modeling_phi3_v import Phi3VForCausalLM
 
 ROWS = 16  # tokens at once
-SPLITS, POSITIONS, WARPS = 32, 32, 2  # as in `decode_graph.py`
+SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
 
 
 class ChunkGraph:

@@ -10,9 +10,14 @@ from .lean_forward import close
 from .modeling_phi3_v import Phi3VForCausalLM
 from .quantize import GROUP, bits, stored
 
-# The quickest on an H200. Rows and columns of a weight that one program reads at a time, and its warps:
-NORMED, GATED, ADDED = (2, 1024, 4), (2, 1024, 4), (4, 1024, 4)
-SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
+# The quickest on an H200, by a weight's bits. Rows and columns that one program reads at a time, and its warps, for
+# normed products, gated ones and those that are added:
+BLOCKS = {
+    16: ((2, 1024, 4), (2, 1024, 4), (4, 1024, 4)),
+    8: ((4, 1024, 4), (4, 1024, 4), (4, 2048, 4)),
+    4: ((4, 512, 4), (4, 512, 4), (4, 512, 4)),
+}
+SPLITS, POSITIONS, WARPS = 32, 32, 1  # parts of a sequence attended to in parallel, positions read at a time, warps
 
 
 class DecodeGraph:
@@ -85,14 +90,14 @@ class DecodeGraph:
         chained = {"launch_pdl": True} if self._chained else {}
 
         def normed(norm, linear, out, rows, gated=False):
-            block, step, warps = GATED if gated else NORMED
+            block, step, warps = BLOCKS[bits(linear)][int(gated)]
             kernels.normed_product[(-(-rows // block),)](
                 self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self._chained,
                 block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
         def added(a, linear):
-            block, step, warps = ADDED
+            block, step, warps = BLOCKS[bits(linear)][2]
             kernels.added_product[(-(-size // block),)](
                 a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self._chained, block, step,
                 num_warps=warps, **chained,
