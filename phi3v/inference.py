@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
-from .chunk_graph import ChunkGraph
-from .decode_graph import DecodeGraph
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
-from .fast_generate import FastGenerate
+from .fast.chunk_graph import ChunkGraph
+from .fast.decode_graph import DecodeGraph
+from .fast.forward import is_small, lay_out, suits
+from .fast.generate import FastGenerate
 from .kv_cache import PrefixCache, roomy_cache
-from .lean_forward import is_small, lay_out, suits
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
 from .quantize import BITS, name_of_precision, quantize_decoder

@@ -72,6 +72,12 @@ def roomy_cache(layers: int) -> Cache:
     return Cache(layers=[RoomyLayer() for _ in range(layers)])
 
 
+def addresses(cache: Cache) -> torch.Tensor:
+    """Where each layer's keys and values begin in memory, and for how many positions a head has room: (layers, 3)."""
+    rooms = [layer.room for layer in cache.layers]
+    return torch.tensor([[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms])
+
+
 def image_key(image: Image.Image, num_crops: int) -> bytes:
     """What stands for an image among the tokens: equal for equal pixels and crops."""
     pixels = memoryview(image.tobytes())

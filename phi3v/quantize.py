@@ -19,11 +19,13 @@ class QuantizedLinear(nn.Module):
         weight: bytes. 8 bits: (out, in), 128 more than meant. 4 bits: (out, in / 2), 8 more; a row's first half in the
             low bits.
         scale: 8 bits: (out,). 4 bits: (out, in / GROUP).
+        unpack: how the weight is made of them; there is a kernel for it.
     """
 
     def __init__(self, weight: torch.Tensor, bits: int):
         super().__init__()
-        self.bits, self.dtype = bits, weight.dtype
+        self.bits = bits
+        self.unpack = unpacked
         rows, columns = weight.shape
         groups = weight.float().view(rows, 1, columns) if bits == 8 else weight.float().view(rows, -1, GROUP)
         extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
@@ -40,14 +42,15 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) to (…, out)."""
-        return linear(x, self.dequantized())
+        return linear(x, self.unpack(self.weight, self.scale, self.bits))
 
-    def dequantized(self) -> torch.Tensor:
-        """The weight, (out, in)."""
-        if self.bits == 8:
-            return self.weight.to(self.dtype).sub_(128).mul_(self.scale[:, None])
-        steps = torch.cat((self.weight & 15, self.weight >> 4), -1).to(self.dtype).sub_(8)
-        return steps.unflatten(-1, (-1, GROUP)).mul_(self.scale[..., None]).flatten(-2)
+
+def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
+    """A `QuantizedLinear`'s weight, (out, in)."""
+    if bits == 8:
+        return weight.to(scale.dtype).sub_(128).mul_(scale[:, None])
+    steps = torch.cat((weight & 15, weight >> 4), -1).to(scale.dtype).sub_(8)
+    return steps.unflatten(-1, (-1, GROUP)).mul_(scale[..., None]).flatten(-2)
 
 
 def quantize_decoder(model: nn.Module, kind: str, device: torch.device) -> None:

@@ -4,8 +4,9 @@ import pytest
 from conftest import EXAMPLES
 from PIL import Image
 
-from phi3v import Phi3Vision, decode_graph, fast_generate
-from phi3v.chunk_graph import ChunkGraph
+from phi3v import Phi3Vision
+from phi3v.fast import decode_graph, generate
+from phi3v.fast.chunk_graph import ChunkGraph
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
@@ -73,7 +74,7 @@ def test_it_ends_where_the_context_ends(engines):
 
 
 def test_more_positions_than_were_made_ready(engines, monkeypatch):
-    monkeypatch.setattr(fast_generate, "ROOM", 4)
+    monkeypatch.setattr(generate, "ROOM", 4)
     monkeypatch.setattr("phi3v.kv_cache.STEP", 4)
     plain, fast = both(engines, WORDS)
     assert plain == fast

@@ -6,7 +6,8 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.decode_graph import DecodeGraph
+from phi3v.fast import prompt_kernels
+from phi3v.fast.decode_graph import DecodeGraph
 from phi3v.quantize import QuantizedLinear
 
 
@@ -19,6 +20,8 @@ def test_a_product_is_nearly_the_same_in_a_part_of_the_memory(bits, error):
     assert (linear(x) - exact).norm() < error * exact.norm()
     assert linear(x)[:, 5].eq(0).all()
     assert linear.weight.nbytes == weight.numel() * bits // 8
+    by_kernel = prompt_kernels.unpacked(linear.weight, linear.scale, bits)
+    torch.testing.assert_close(by_kernel, linear.unpack(linear.weight, linear.scale, bits))
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])

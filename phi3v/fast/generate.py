@@ -11,12 +11,13 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
+from ..image_processing_phi3_v import CROP
+from ..kv_cache import roomy_cache
+from ..modeling_phi3_v import Phi3VForCausalLM
+from ..quantize import QuantizedLinear, unpacked
 from .chunk_graph import ChunkGraph
 from .decode_graph import DecodeGraph
-from .image_processing_phi3_v import CROP
-from .kv_cache import roomy_cache
-from .lean_forward import close, is_small, lean_forward
-from .modeling_phi3_v import Phi3VForCausalLM
+from .forward import close, is_small, lean_forward
 
 ROOM = 512  # positions made ready at a time
 FEW_TOKENS = 64  # for so few a small model keeps to one thread on a CPU: others gain nothing, and where something else
@@ -59,7 +60,6 @@ class FastGenerate:
         self.graph: DecodeGraph | None = None
         self.chunk: ChunkGraph | None = None
         self.between: ModuleType | None = None
-        self._lean = LeanStep(model)
         self._threads = torch.get_num_threads()
         self._spare_threads = model.device.type == "cpu" and is_small(model)
 
@@ -72,8 +72,13 @@ class FastGenerate:
         ids = torch.arange(32, device=model.device)
         expected = model(ids[None]).logits[0, -1]
         embeds = model.model.embed_tokens(ids)
+        quantized = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
+        for linear in quantized:
+            linear.unpack = prompt_kernels.unpacked
         logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
         if not close(logits[0], expected):
+            for linear in quantized:
+                linear.unpack = unpacked
             return False
         self.between = prompt_kernels
         if model.config.vision_config.hidden_act != "quick_gelu":
@@ -96,7 +101,7 @@ class FastGenerate:
         try:
             return self._generate(*args, **kwargs)
         finally:
-            torch.set_num_threads(self._threads)
+            self._use_threads(FEW_TOKENS)
 
     def _generate(
         self,
@@ -111,7 +116,7 @@ class FastGenerate:
     ) -> torch.LongTensor:
         cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
         limit = model.config.original_max_position_embeddings
-        step = self.graph or self._lean
+        step = self.graph or LeanStep(model)
         ids = input_ids.new_zeros(1, longest)
         ids[:, :count] = input_ids
         known = ids.cpu()

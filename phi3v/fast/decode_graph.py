@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from transformers.cache_utils import Cache
 
-from .kv_cache import roomy_cache
-from .lean_forward import close
-from .modeling_phi3_v import Phi3VForCausalLM
-from .quantize import GROUP, bits, stored
+from ..kv_cache import addresses, roomy_cache
+from ..modeling_phi3_v import Phi3VForCausalLM
+from ..quantize import GROUP, bits, stored
+from .forward import close
 
 # The quickest on an H200, by a weight's bits. Rows and columns that one program reads at a time, and its warps, for
 # normed products, gated ones and those that are added:
@@ -68,11 +68,9 @@ class DecodeGraph:
         for layer in cache.layers:
             layer.set_length(length)
             layer.reserve(wanted)
-        rooms = [layer.room for layer in cache.layers]
-        table = [[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms]
-        self.rooms.copy_(torch.tensor(table), non_blocking=True)
+        self.rooms.copy_(addresses(cache), non_blocking=True)
         self.position.fill_(length)
-        return rooms[0][0].shape[2]
+        return cache.layers[0].room[0].shape[2]
 
     def run(self) -> None:
         """Read `token` at `position`; write its keys and values, `logits`, and the next `token` and `position`."""

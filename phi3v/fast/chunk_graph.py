@@ -6,10 +6,10 @@ Launched one by one, the operations of so few tokens take longer to launch than 
 import torch
 from transformers.cache_utils import Cache
 
+from ..kv_cache import addresses, roomy_cache
+from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
-from .kv_cache import roomy_cache
-from .lean_forward import add_linear, close, normed
-from .modeling_phi3_v import Phi3VForCausalLM
+from .forward import add_linear, close, normed
 
 ROWS = 16  # tokens at once
 SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
@@ -54,9 +54,7 @@ class ChunkGraph:
         length = cache.get_seq_length()
         for layer in cache.layers:
             layer.reserve(length + len(ids))
-        rooms = [layer.room for layer in cache.layers]
-        table = [[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms]
-        self.rooms.copy_(torch.tensor(table), non_blocking=True)
+        self.rooms.copy_(addresses(cache), non_blocking=True)
         for begin in range(0, len(ids), ROWS):
             piece = ids[begin : begin + ROWS]
             self.ids[: len(piece)] = piece

@@ -13,7 +13,7 @@ from torch.nn.functional import rms_norm, silu
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
-from .modeling_phi3_v import Phi3VForCausalLM
+from ..modeling_phi3_v import Phi3VForCausalLM
 
 
 def suits(model: Phi3VForCausalLM) -> bool:
