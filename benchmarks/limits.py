@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from phi3v.quantize import QuantizedLinear
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -49,12 +51,14 @@ def kv_bytes(model) -> int:
 
 
 def _decoder_bytes(model) -> int:
-    parameters = [*model.model.layers.parameters(), *model.lm_head.parameters()]
-    return sum(parameter.nbytes for parameter in parameters)
+    read = [model.model.layers, model.lm_head]
+    return sum(tensor.nbytes for module in read for tensor in [*module.parameters(), *module.buffers()])
 
 
 def _numel(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    quantized = [part for part in module.modules() if isinstance(part, QuantizedLinear)]
+    numel = sum(parameter.numel() for parameter in module.parameters())
+    return numel + sum(part.weight.numel() * 8 // part.bits for part in quantized)
 
 
 def _best_seconds(function, device: torch.device, times: int = 10) -> float:
