@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,25 @@ def test_comparisons_describe_first_and_then_conclude():
     _, weights, _ = tokenizer.encode_answer(question.answer)
     assert weights[0] == 1
     assert weights[-2] == tokenizer.STRESS
+
+
+@pytest.mark.parametrize("intent", ["detail", "count", "objects"])
+def test_things_are_named_before_they_are_counted(intent):
+    for seed in range(5):
+        picture = sampler.draw(random.Random(seed), ((2, 2),), 4, 1.0, "shapes")
+        text = plain(next(q for q in picture.questions if q.intent == intent).answer)
+        named, counted = re.split(r"(?=\d)", text, maxsplit=1)
+        places = re.findall(r"(?:in the|on the|at the) (?:center|left|right|top|bottom)", named)
+        assert len(places) == sum(map(int, re.findall(r"\d", counted)))
+
+
+def test_three_images_are_told_from_the_first_word():
+    rng = random.Random(6)
+    for layout in ((2, 2), (2, 1)):
+        picture = sampler.draw(rng, (layout,) * 3, 4, 1.0)
+        assert all(plain(q.answer).startswith("Of the three images, ") for q in picture.questions if not q.slots)
+    asked = [instructions.ask(rng, "diff", images=3)[0].lower().split() for _ in range(200)]
+    assert not any({"both", "two"} & set(words) for words in asked)
 
 
 def test_wordings_are_held_out():

@@ -72,7 +72,7 @@ def items(task: str, samples: int, seed: int) -> list[Item]:
         if not fitting:
             continue
         question = rng.choices(fitting, [q.weight for q in fitting])[0]
-        text, unseen = instructions.ask(rng, question.intent, question.slots, held_out=True)
+        text, unseen = instructions.ask(rng, question.intent, question.slots, True, len(layouts))
         rows = groups(task, unseen, picture.new_faces)
         out.append(Item([c.image for c in picture.canvases], text, plain(question.answer), rows))
     return out

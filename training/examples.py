@@ -16,9 +16,9 @@ EXPECTED = [
     (
         ["shapes.png"],
         "Describe this image in detail.",
-        "The image shows 5 shapes on a white background: a red circle at the top left, a blue square at the top "
-        "right, a yellow star in the center, a green triangle at the bottom left and a blue square at the bottom "
-        "right.",
+        "The image shows a red circle at the top left, a blue square at the top right, a yellow star in the center, a "
+        "green triangle at the bottom left and a blue square at the bottom right on a white background: 5 shapes in "
+        "all.",
     ),
     (["street_sign.png"], "What does the sign say?", "Maple Avenue"),
     (

@@ -1,6 +1,6 @@
 """Questions that don't suit the picture, as strangers ask them: it should say so and not invent an answer."""
 
-from .picture import Picture, Question, plain, quoted
+from .picture import Picture, Question, article, inventory, plain, quoted
 
 NAMES = {"book": "book cover", "document": "page of text", "lines": "text", "sign": "sign"}
 
@@ -25,7 +25,8 @@ def questions(picture: Picture) -> list[Question]:
     if kind not in ("book", "document"):
         out.append(Question("absent", "title_author", ["There is no book in this image."], weight=0.15))
     if "objects" not in have:
-        out.append(Question("objects", "objects", [f"- 1 {NAMES.get(kind, kind)}"], weight=0.15))
+        name = NAMES.get(kind, kind)
+        out.append(Question("objects", "objects", inventory([[article(name) + name]], [f"1 {name}"]), weight=0.15))
     if "unknown" not in have:
         out.append(Question("unknown", "unknown", ["I can't tell."], weight=0.1))
     return [q for q in out if q.intent not in have]

@@ -52,6 +52,7 @@ def _grammar() -> dict[str, list[str]]:
 
 
 GRAMMAR = _grammar()
+_OF_TWO = re.compile(r"\b(two|2|both|second|other)\b")
 _BEFORE = [
     "please ",
     "Please, ",
@@ -133,13 +134,20 @@ def _mistype(rng: random.Random, text: str) -> str:
     return text[:i] + text[i + 1 :] if k < 0.75 else text[:i] + text[i : i + 1] + text[i:]
 
 
-def ask(rng: random.Random, intent: str, slots: tuple[str, ...] = (), held_out: bool = False) -> tuple[str, bool]:
-    """An instruction, and whether its wording is one that training never uses."""
+def ask(
+    rng: random.Random, intent: str, slots: tuple[str, ...] = (), held_out: bool = False, images: int = 1
+) -> tuple[str, bool]:
+    """An instruction, and whether its wording is one that training never uses.
+
+    Of three images nobody asks for "both", except by naming one of them, which ``slots`` does.
+    """
     if intent in PRESETS and rng.random() < 0.22:
         return rng.choice(PRESETS[intent]), False
     want_unseen = held_out and rng.random() < 0.5
     for _ in range(200):
         wording = _expand(rng, rng.choice(GRAMMAR[intent]))
+        if images == 3 and not slots and _OF_TWO.search(wording):
+            continue
         if unseen(intent, wording) == want_unseen:
             break
     new = unseen(intent, wording)

@@ -70,6 +70,14 @@ def listing(items: list[Answer]) -> Answer:
     return out
 
 
+def inventory(things: list[Answer], kinds: Answer) -> Answer:
+    """A line for each thing, and how many there are of each kind once all are written."""
+    lines: Answer = []
+    for thing in things:
+        lines += ["\n- " if lines else "- ", *thing]
+    return [*lines, *stress(["\n\nIn all: ", *kinds, "."])]
+
+
 def article(phrase: str) -> str:
     """The phrase's indefinite article, with a space."""
     return "an " if phrase[0].lower() in "aeiou" else "a "

@@ -167,5 +167,5 @@ def render(brief: Brief, layouts: list[Layout]) -> Picture | None:
         return different(brief, layouts)
     if len(layouts) == 3:
         return three_scenes(brief) if rng.random() < 0.6 else texts(brief, 3)
-    maker = rng.choices((scenes, texts, charts), (6, 2, 2.4))[0]
+    maker = rng.choices((scenes, texts, charts), (6, 3, 2.4))[0]
     return maker(brief)

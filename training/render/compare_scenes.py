@@ -9,7 +9,7 @@ from . import shapes
 from .brief import Brief
 from .comparison import ORDER, SAME, asked, both
 
-KINDS = {"color": 10, "shape": 10, "size": 9, "count": 12, "position": 10, "several": 12, "none": 15, "other": 8}
+KINDS = {"color": 10, "shape": 10, "size": 9, "count": 12, "position": 10, "several": 24, "none": 15, "other": 8}
 
 
 class _Scenes:
@@ -122,7 +122,7 @@ def scenes(brief: Brief) -> Picture | None:
     rng = brief.rng
     ground, rgb = shapes.ground_of(rng)
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-    first = shapes.scatter(rng, rng.randint(1 + (kind == "several"), 3 + round(2 * brief.difficulty)), ground)
+    first = shapes.scatter(rng, rng.randint(3 if kind == "several" else 1, 3 + round(2 * brief.difficulty)), ground)
     changes: list[tuple[str, object]] = []
     second = first
     if kind == "other":
@@ -133,17 +133,22 @@ def scenes(brief: Brief) -> Picture | None:
         wanted = (
             [kind]
             if kind != "several"
-            else rng.choices(["color", "shape", "size", "position", "count"], k=rng.choice((2, 2, 3)))
+            else rng.choices(
+                ["color", "shape", "size", "position", "count"], k=rng.choice((2, 2, 3)) if len(first) > 3 else 2
+            )
         )
         spared: set[int] = set()
+        number = rng.choice(("added", "removed"))  # not both, or the number of shapes might be the same
         for one in wanted:
-            one = rng.choice(("added", "removed")) if one == "count" else one
+            one = number if one == "count" else one
             changed = _change(brief, second, ground, one, spared)
             if changed is None:
                 return None
             second, where = changed
             spared |= set(where) if isinstance(where, tuple) else {where}
             changes.append((one, where))
+        if kind == "several" and all(t.place in spared for t in first):
+            return None  # as well "entirely different"
     changes.sort(key=lambda change: min(change[1]) if isinstance(change[1], tuple) else change[1])  # in reading order
     made = _Scenes(brief, [first, second], ground, rgb)
     shown = both([made.shown(0), made.shown(1)])
@@ -151,16 +156,16 @@ def scenes(brief: Brief) -> Picture | None:
         end: Answer = [SAME[2]]
     elif kind == "other":
         end = ["The difference is everything: the images show different shapes."]
-    elif kind == "several":
-        end = [f"There are {len(changes)} differences: "]
-        for i, (one, where) in enumerate(changes):
-            end += [", and " if i == len(changes) - 1 else ", " if i else "", *_said(made, one, where)]
-        end += ["."]
     elif kind == "count":
-        counts = f"{len(first)} in the first image and {len(second)} in the second"
-        end = [f"The difference is the number of shapes: {counts}; ", *_said(made, *changes[0]), "."]
+        counts = f"it is {len(first)} in the first image and {len(second)} in the second"
+        end = ["The difference is the number of shapes: ", *_said(made, *changes[0]), f"; {counts}."]
     else:
-        end = [f"The difference is the {kind}: ", *_said(made, *changes[0]), "."]
+        # Several differences begin as one does: what else differs need not be known before it is written.
+        end = []
+        for one, where in changes:
+            what = "number of shapes" if one in ("added", "removed") else one
+            start = " Another difference is" if end else "The difference is"
+            end += [f"{start} the {what}: ", *_said(made, one, where), "."]
     name = {"none": "no difference", "other": "entirely different"}.get(kind, kind)
     questions = asked(name, shown, end, made.common())
     for i in range(2):

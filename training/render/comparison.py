@@ -3,7 +3,7 @@
 What the conclusion needs is by then written down, and a model this small can find it there.
 """
 
-from ..picture import Answer, Question, stress
+from ..picture import Answer, Question, Stress, stress
 
 ORDER = ["first", "second", "third"]
 SAME = {
@@ -13,19 +13,12 @@ SAME = {
 
 
 def both(parts: list[Answer]) -> Answer:
-    """What each image shows, in one sentence."""
+    """What each image shows, in one sentence; how many images there are is told from its first word."""
     if len(parts) == 2:
         return ["The first image shows ", *parts[0], ", while the second image shows ", *parts[1], ". "]
     first, second, third = parts
-    return [
-        "The first image shows ",
-        *first,
-        ", the second image shows ",
-        *second,
-        " and the third image shows ",
-        *third,
-        ". ",
-    ]
+    start = Stress("Of the three images, the first shows ")
+    return [start, *first, ", the second shows ", *second, " and the third shows ", *third, ". "]
 
 
 def asked(kind: str, shown: Answer, conclusion: Answer, common: Answer | None) -> list[Question]:

@@ -28,7 +28,7 @@ def _type(brief: Brief, canvas: Canvas) -> None:
     """Lines of words from edge to edge, each in its own size and, now and then, face and colour."""
     rng = brief.rng
     margin = rng.uniform(2, 12)
-    low, high = rng.choice(((8, 14), (10, 20), (14, 30), (14, 60), (40, 230)))
+    low, high = rng.choice(((9, 14), (12, 18), (12, 18), (14, 30), (14, 60), (40, 230)))
     y, face, fill = margin, brief.face(), ink(rng, canvas.background)
     lead, same = rng.uniform(1.05, 1.5), rng.random() < 0.5
     size = math.exp(rng.uniform(math.log(low), math.log(high)))

@@ -2,7 +2,7 @@
 
 from .. import words as lists
 from ..canvas import Canvas, Ref, join
-from ..picture import Answer, Picture, Question, quoted
+from ..picture import Answer, Picture, Question, inventory, quoted
 from ..text import cap, date, invented, noun
 from .brief import Brief
 
@@ -158,7 +158,7 @@ def _questions(brief: Brief, shop: Ref, day: Ref | None, items, tax, total: Ref,
         Question(
             "describe", "detail", ["The image shows ", *whole, ". The items are ", *_list(items), "."], weight=0.7
         ),
-        Question("describe", "objects", ["- 1 receipt"], weight=0.15),
+        Question("describe", "objects", inventory([["a receipt"]], ["1 receipt"]), weight=0.15),
     ]
     if day:
         out.append(Question("receipt fields", "date", ["The date is ", day, "."], weight=0.6))

@@ -1,17 +1,20 @@
-"""Scenes of coloured shapes: the things that can be counted, placed, and compared."""
+"""Scenes of coloured shapes: the things that can be counted, placed, and compared.
+
+Answers name things one by one in reading order and count them afterwards: a model that writes word by word cannot
+count what it hasn't written yet.
+"""
 
 import random
 from dataclasses import dataclass, replace
 
 from ..canvas import Canvas, Ref
 from ..palette import COLORS, POSITIONS, SHAPES, contrast, tint
-from ..picture import Answer, Picture, Question, article, listing
+from ..picture import Answer, Picture, Question, article, inventory, listing, stress
 from ..text import cap
 from .brief import Brief
 
 GROUNDS = ["white"] * 6 + ["black", "gray", "yellow", "cyan", "pink", "blue", "green"]
 SIZES = {"small": (0.05, 0.068), "": (0.092, 0.115), "large": (0.145, 0.165)}  # radius over the shorter side
-NUMBERS = "no one two three four five six seven eight nine ten".split()
 
 
 @dataclass
@@ -144,27 +147,34 @@ def placed(things: list[Thing], refs: list[tuple[Ref, Ref]]) -> Answer:
     return listing([[*describe(t, r[0]), " ", r[1]] for t, r in zip(things, refs, strict=True)])
 
 
+def _sentence(answer: Answer) -> Answer:
+    """The same answer with its first letter in upper case."""
+    return [cap(answer[0]), *answer[1:]]
+
+
+def _tally(things: list[Thing], refs: list[tuple[Ref, Ref]], name: str) -> Answer:
+    """How many there are, after each of them has been named."""
+    if not things:
+        return stress([f"There are no {plural(2, name)}."])
+    verb = "is" if len(things) == 1 else "are"
+    return [*_sentence(placed(things, refs)), *stress([f": there {verb} {len(things)} {plural(len(things), name)}."])]
+
+
 def questions(rng: random.Random, things: list[Thing], refs: list[tuple[Ref, Ref]], ground: str) -> list[Question]:
     """What can be asked about a scene."""
-    kinds = counted(things)
     k = rng.randrange(len(things))
     thing, (name, place) = things[k], refs[k]
-    on = f"on a {ground} background" if ground[0] not in "aeiou" else f"on an {ground} background"
-    verb = "is" if len(things) == 1 else "are"
-    short = listing([[f"{NUMBERS[n]} {plural(n, name)}"] for n, name in kinds])
-    short = [cap("".join(short)), f" {on}."]
-    every = [f"The image shows {total(len(things))} {on}: ", *placed(things, refs), "."]
+    on = f" on a {ground} background" if ground[0] not in "aeiou" else f" on an {ground} background"
+    in_all = stress([f": {total(len(things))} in all."])
+    each = [placed([t], [r]) for t, r in zip(things, refs, strict=True)]
+    kinds = listing([[f"{n} {plural(n, name)}"] for n, name in counted(things)])
+    bare = listing([[article(t.name()), r[0]] for t, r in zip(things, refs, strict=True)])
     out = [
-        Question("shapes", "detail", every, weight=2.5),
-        Question(
-            "shapes",
-            "shown",
-            [f"The image shows {total(len(things))} {on}: ", *_summary(things, refs), "."],
-            weight=1.5,
-        ),
-        Question("shapes", "short", short, weight=1),
-        Question("objects", "objects", ["\n".join(f"- {n} {plural(n, name)}" for n, name in kinds)], weight=3),
-        Question("count", "count", [f"There {verb} {total(len(things))}."], weight=1),
+        Question("shapes", "detail", ["The image shows ", *placed(things, refs), on, *in_all], weight=2.5),
+        Question("shapes", "shown", ["The image shows ", *_summary(things, refs), on, *in_all], weight=1.5),
+        Question("shapes", "short", _sentence([*bare, on, "."]), weight=1),
+        Question("objects", "objects", inventory(each, kinds), weight=3),
+        Question("count", "count", _tally(things, refs, "shape"), weight=1.5),
         Question("color", "background_color", [f"The background is {ground}."], weight=0.4),
         Question(
             "shapes", "what_at", ["There is ", *describe(thing, name), " ", place, "."], (place.text,), weight=0.7
@@ -179,10 +189,12 @@ def questions(rng: random.Random, things: list[Thing], refs: list[tuple[Ref, Ref
     if same == 1:
         color = Ref(thing.color, name.canvas, name.marks[: len(thing.color)])
         out.append(Question("color", "color_of", [f"The {thing.shape} is ", color, "."], (thing.shape,), weight=0.7))
-    shapes = {True: same, False: 0}[rng.random() < 0.8]
-    asked = thing.shape if shapes else rng.choice([s for s in SHAPES if all(s != t.shape for t in things)])
-    answer = f"There {'is' if shapes == 1 else 'are'} {shapes or 'no'} {plural(shapes, asked)}."
-    out.append(Question("count", "count_of", [answer], (plural(2, asked),), weight=0.7))
+    asked = thing.shape
+    if rng.random() < 0.2:
+        asked = rng.choice([s for s in SHAPES if all(s != t.shape for t in things)])
+    found = [k for k, t in enumerate(things) if t.shape == asked]
+    answer = _tally([things[k] for k in found], [refs[k] for k in found], asked)
+    out.append(Question("count", "count_of", answer, (plural(2, asked),), weight=1))
     if rng.random() < 0.5:
         there = ["Yes, there is ", *describe(thing, name), " ", place, "."]
         out.append(Question("shapes", "is_there", there, (thing.name(),), weight=0.5))

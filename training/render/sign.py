@@ -5,7 +5,7 @@ import math
 from .. import words as lists
 from ..canvas import Canvas, join
 from ..palette import contrast, tint
-from ..picture import Picture, Question, article
+from ..picture import Picture, Question, article, inventory
 from ..text import cap, code, invented, noun, phrase, word
 from .brief import Brief, place, shrink
 
@@ -115,6 +115,8 @@ def render(brief: Brief) -> Picture | None:
         Question("describe", "detail", ["The image shows ", *what, "."], weight=0.5),
         Question("color", "sign_color", ["The sign is ", name, "."], weight=0.3),
         Question("text", "markdown", [join(refs, "\n")], weight=0.3),
-        Question("describe", "objects", ["- 1 ", name, " sign"], weight=0.3),
+        Question(
+            "describe", "objects", inventory([[article(color), name, " sign"]], ["1 ", name, " sign"]), weight=0.3
+        ),
     ]
     return Picture("sign", [canvas], questions, summary)
