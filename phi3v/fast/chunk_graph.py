@@ -12,6 +12,7 @@ from .decode_graph import recorded
 from .forward import add_linear, close, normed
 
 ROWS = 16  # tokens at once
+WORTHWHILE = 32  # tokens; for more, launching operations one by one is no slower
 SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
 
 

@@ -15,7 +15,7 @@ from ..image_processing_phi3_v import CROP
 from ..kv_cache import roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
-from .chunk_graph import ChunkGraph
+from .chunk_graph import WORTHWHILE, ChunkGraph
 from .decode_graph import DecodeGraph
 from .forward import close, is_small, lean_forward
 
@@ -171,7 +171,7 @@ class FastGenerate:
         self._use_threads(inputs["input_ids"].shape[1])
         if inputs["pixel_values"] is not None:
             model._leave_out_cached_images(inputs)
-        elif self.chunk and 0 < inputs["input_ids"].shape[1] <= FEW_TOKENS // 2 and cache.get_seq_length():
+        elif self.chunk and inputs["input_ids"].shape[1] <= WORTHWHILE and cache.get_seq_length():
             return self.chunk(inputs["input_ids"][0], cache)
         return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between, room)
 
