@@ -88,6 +88,7 @@ def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_c
     assert not graph.agrees()
 
 
+@pytest.mark.parametrize("engines", ["lean"], indirect=True)
 def test_several_images_and_turns(engines):
     images = [Image.open(EXAMPLES / f"compare_1{letter}.png").convert("RGB") for letter in "ab"]
     plain, fast = both(engines, "What differs?", images, num_crops=1)
