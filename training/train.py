@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--progress-start", type=float, default=0.0)
     parser.add_argument("--progress-end", type=float, default=1.0)
     parser.add_argument("--resume", type=Path, help="folder of an earlier run, or an exported model")
+    parser.add_argument("--vision-layers", type=int, default=0, help="give a resumed exported model's tower so many")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=0, help="rendering processes per GPU; 0: one per core but one")
     parser.add_argument("--batch-scale", type=float, default=1.0, help="1 suits a GPU with 80 GB or more")
@@ -135,7 +136,10 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     state = {"step": 0, "samples": 0}
     if args.resume:
         trained = (args.resume / checkpoint.STATE).exists()
-        model, state = checkpoint.load(args.resume, dtype) if trained else (adopt(args.resume, dtype), state)
+        if trained:
+            model, state = checkpoint.load(args.resume, dtype)
+        else:
+            model = adopt(args.resume, dtype, args.vision_layers)
     else:
         model = PreviewModel(Shape(vocabulary=tokenizer.vocabulary_size()), dtype)
     model.to(device)

@@ -54,8 +54,8 @@ def questions(rng: random.Random, data: Data, drawn: Drawn) -> list[Question]:
         Question("chart to table", "table", table, weight=0.8),
         Question("markdown", "markdown", ["# ", drawn.title, "\n\n", *table], weight=0.5),
         Question("json", "json", [*record, "}}"], weight=0.5),
-        Question("chart extremes", "highest", [*_listed(listed), *extremes(high, "The highest"), "."], weight=2),
-        Question("chart extremes", "lowest", [*_listed(listed), *extremes(low, "The lowest"), "."], weight=2),
+        Question("chart extremes", "highest", [*_listed(listed), *extremes(high, "The highest"), "."], weight=3),
+        Question("chart extremes", "lowest", [*_listed(listed), *extremes(low, "The lowest"), "."], weight=3),
         Question(
             "chart value",
             "value",

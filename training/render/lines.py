@@ -45,7 +45,7 @@ def _colored(brief: Brief) -> Picture | None:
     everything = join([line for block in refs for line in block], "\n")
     questions = [Question("text", "read", [everything])]
     for name, block in zip(names, refs, strict=True):
-        questions.append(Question("colored text", "colored_text", [join(block, " ")], (name,), weight=1.5))
+        questions.append(Question("colored text", "colored_text", [join(block, " ")], (name,), weight=4))
     summary = ["lines of text in ", " and ".join(names[:2]) if count == 2 else ", ".join(names)]
     questions.append(Question("describe", "short", ["The image shows ", *summary, "."], weight=0.4))
     return Picture("lines", [canvas], questions, ['the text "', join(refs[0], " "), '"'])
