@@ -90,15 +90,15 @@ class DecodeGraph:
         def normed(norm, linear, out, rows, gated=False):
             block, step, warps = BLOCKS[bits(linear)][int(gated)]
             kernels.normed_product[(-(-rows // block),)](
-                self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self._chained,
-                block, step, num_warps=warps, **chained,
+                self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self.x.is_cuda,
+                self._chained, block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
         def added(a, linear):
             block, step, warps = BLOCKS[bits(linear)][2]
             kernels.added_product[(-(-size // block),)](
-                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self._chained, block, step,
-                num_warps=warps, **chained,
+                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self.x.is_cuda, self._chained, block,
+                step, num_warps=warps, **chained,
             )  # fmt: skip
 
         torch.index_select(decoder.embed_tokens.weight, 0, self.token, out=self.x)
