@@ -14,8 +14,8 @@ from .forward import close
 # normed products, gated ones and those that are added:
 BLOCKS = {
     16: ((2, 1024, 4), (2, 1024, 4), (4, 1024, 4)),
-    8: ((4, 1024, 4), (4, 1024, 4), (4, 2048, 4)),
-    4: ((4, 512, 4), (4, 512, 4), (4, 512, 4)),
+    8: ((4, 512, 2), (2, 512, 2), (4, 2048, 8)),
+    4: ((16, 256, 4), (2, 256, 1), (2, 1024, 4)),
 }
 SPLITS, POSITIONS, WARPS = 32, 32, 1  # parts of a sequence attended to in parallel, positions read at a time, warps
 
