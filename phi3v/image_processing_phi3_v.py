@@ -58,7 +58,9 @@ def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
     if transposed:
         image = image.transpose(Image.Transpose.TRANSPOSE)
     width, height = hd_size(image.width, image.height, num_crops)
-    padded = image.resize((width, height), Image.Resampling.BILINEAR)
+    padded = image
+    if image.size != (width, height):
+        padded = image.resize((width, height), Image.Resampling.BILINEAR)
     if height % CROP:
         resized, padded = padded, Image.new("RGB", (width, math.ceil(height / CROP) * CROP), WHITE)
         padded.paste(resized, (0, (padded.height - height) // 2))
@@ -107,6 +109,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         self,
         images: ImageInput,
         num_crops: int | None = None,
+        do_resize: bool = True,
         return_tensors: str | TensorType | None = None,
         device: torch.device | str = "cpu",
     ) -> BatchFeature:
@@ -116,6 +119,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             images: PIL images of any mode, or arrays and tensors, channels first or last. Alpha is dropped and an
                 EXIF orientation ignored, as in the reference.
             num_crops: overrides the processor's own.
+            do_resize: false for what `hd_transform` made, as uint8 arrays (height, width, 3).
             device: where `pixel_values` are computed from the resized image, and stay.
 
         Returns:
@@ -128,8 +132,10 @@ class Phi3VImageProcessor(BaseImageProcessor):
         num_crops = self.num_crops if num_crops is None else num_crops
         if num_crops < 1:
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
-        padded = [hd_transform(_to_rgb(image), num_crops) for image in make_flat_list_of_images(images)]
-        image_sizes = [[image.height, image.width] for image in padded]
+        padded = make_flat_list_of_images(images)
+        if do_resize:
+            padded = [np.asarray(hd_transform(_to_rgb(image), num_crops)) for image in padded]
+        image_sizes = [list(image.shape[:2]) for image in padded]
         pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP, device=device)
         for image, crops in zip(padded, pixel_values, strict=True):
             self._fill(crops, image)
@@ -140,14 +146,16 @@ class Phi3VImageProcessor(BaseImageProcessor):
         }
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=["num_img_tokens"])
 
-    def _fill(self, crops: torch.Tensor, image: Image.Image) -> None:
+    def _fill(self, crops: torch.Tensor, image: np.ndarray) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
-        rows, columns = image.height // CROP, image.width // CROP
+        rows, columns = image.shape[0] // CROP, image.shape[1] // CROP
         device = crops.device
         mean, std = (
             torch.tensor(values, device=device)[:, None, None] for values in (self.image_mean, self.image_std)
         )
-        pixels = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)
+        pixels = torch.empty(image.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        pixels.numpy()[:] = image
+        pixels = pixels.to(device, non_blocking=True).permute(2, 0, 1)
         normalised = torch.empty(pixels.shape, device=device)
         for row in range(rows):  # what one row of crops takes stays in the CPU's cache
             band = slice(row * CROP, (row + 1) * CROP)

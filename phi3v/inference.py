@@ -302,6 +302,10 @@ class Phi3Vision:
                 cache = roomy_cache(config.num_hidden_layers)
             self._prefixes.make_room(self._kv_bytes(count))
             inputs = self._inputs(prompt, 0 if crosses else length)
+            image_embeds = None
+            if self._fast and not crosses and "pixel_values" in inputs:  # begun before `generate` makes itself ready
+                images = [inputs.pop(name) for name in ("pixel_values", "image_sizes")]
+                image_embeds = self.model.get_image_features(*images)
             streamer.next_tokens_are_prompt = True
             self.model.generate(
                 **inputs,
@@ -310,7 +314,7 @@ class Phi3Vision:
                 streamer=streamer,
                 stopping_criteria=[StopWhenSet(stop)],
                 # transformers hands its own loops the streamer, but not others.
-                custom_generate=self._fast and partial(self._fast, streamer=streamer),
+                custom_generate=self._fast and partial(self._fast, streamer=streamer, image_embeds=image_embeds),
             )
             self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
@@ -323,8 +327,9 @@ class Phi3Vision:
         """What `generate` takes: all ids, and the images from this position on."""
         ids = torch.tensor([prompt.ids])
         inputs = BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        if images := prompt.images_from(position):
-            inputs.update(self.processor.image_processor.preprocess(images, prompt.num_crops, device=self.device))
+        if pixels := prompt.pixels_from(position):
+            preprocess = self.processor.image_processor.preprocess
+            inputs.update(preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device))
             del inputs["num_img_tokens"]
         return inputs.to(self.device)
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+import numpy as np
 from PIL import Image
 
+from .image_processing_phi3_v import hd_transform
 from .kv_cache import image_key
 from .literal import literal_text
 from .processing_phi3_v import Phi3VProcessor
@@ -31,17 +33,22 @@ class Prompt:
     image_token_id: int
 
     @cached_property
+    def pixels(self) -> list[np.ndarray]:
+        """The images after the HD transform, uint8 (height, width, 3)."""
+        return [np.asarray(hd_transform(image, self.num_crops)) for image in self.images]
+
+    @cached_property
     def keys(self) -> list[Hashable]:
         """`ids`, but images in place of their positions' one id: equal where the model sees the same."""
-        pairs = zip(self.images, self.tokens_of_image, strict=True)
-        keys = iter([key for image, count in pairs for key in [image_key(image, self.num_crops)] * count])
+        pairs = zip(self.pixels, self.tokens_of_image, strict=True)
+        keys = iter([key for pixels, count in pairs for key in [image_key(pixels)] * count])
         return [next(keys) if token == self.image_token_id else token for token in self.ids]
 
-    def images_from(self, position: int) -> list[Image.Image]:
-        """The images that begin at this position or later."""
+    def pixels_from(self, position: int) -> list[np.ndarray]:
+        """Those of the images that begin at this position or later."""
         before = self.ids[:position].count(self.image_token_id)
         ends = accumulate(self.tokens_of_image)
-        return self.images[sum(end <= before for end in ends) :]
+        return self.pixels[sum(end <= before for end in ends) :]
 
 
 class Prompter:

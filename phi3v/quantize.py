@@ -6,19 +6,21 @@ columns of a row, as in llama.cpp's Q4_0; the language model head keeps 8 bits.
 
 import torch
 from torch import nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 GROUP = 32
 BITS = {"int8": 8, "int4": 4}
 
 
 class QuantizedLinear(nn.Module):
-    """A `Linear` without bias whose weight is dequantised for every product; `decode_kernels.py` reads it as it is.
+    """A `Linear` without bias whose weight is unpacked for every product; `decode_kernels.py` reads it as it is.
+
+    A word holds one number of each of `parts` parts of a row, the first in the lowest bits: the kernels then read 16
+    bits for each of 16 bits of what they multiply them with, whatever the numbers' size.
 
     Attributes:
-        weight: bytes. 8 bits: (out, in), 128 more than meant. 4 bits: (out, in / 2), 8 more; a row's first half in the
-            low bits.
-        scale: 8 bits: (out,). 4 bits: (out, in / GROUP).
+        weight: (out, in / parts) uint16; numbers are stored 128 (8 bits) or 8 (4 bits) more than they are.
+        scale: 8 bits: (out,). 4 bits: (out, parts, in / parts / GROUP, rounded up).
         unpack: how the weight is made of them; there is a kernel for it.
     """
 
@@ -27,18 +29,22 @@ class QuantizedLinear(nn.Module):
         self.bits = bits
         self.unpack = unpacked
         rows, columns = weight.shape
-        groups = weight.float().view(rows, 1, columns) if bits == 8 else weight.float().view(rows, -1, GROUP)
-        extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
-        # The extreme value is the one step that only negative numbers have, -8 of -8 to 7.
-        scale = (extreme.abs() / 127 if bits == 8 else extreme / -8).to(weight.dtype)
-        steps = (groups / scale.float().masked_fill(scale == 0, 1)).round_().view(rows, columns)
+        parts = weight.float().view(rows, 16 // bits, -1)
+        width = parts.shape[-1]
         if bits == 8:
-            stored = steps.clamp_(-127, 127).add_(128).to(torch.uint8)
+            groups = parts.view(rows, 1, 1, columns)
         else:
-            low, high = steps.clamp_(-8, 7).add_(8).to(torch.uint8).chunk(2, -1)
-            stored = low | high << 4
-        self.weight = nn.Buffer(stored.contiguous())
-        self.scale = nn.Buffer(scale.view(rows) if bits == 8 else scale.view(rows, -1))
+            groups = pad(parts, (0, -width % GROUP)).unflatten(-1, (-1, GROUP))
+        extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
+        # The extreme value of 4 bits is the one that only negative numbers have, -8 of -8 to 7.
+        scale = (extreme.abs() / 127 if bits == 8 else extreme / -8).to(weight.dtype)
+        numbers = (groups / scale.float().masked_fill(scale == 0, 1)).round_()
+        numbers = numbers.clamp_(-127, 127).add_(128) if bits == 8 else numbers.clamp_(-8, 7).add_(8)
+        numbers = numbers.view(rows, 16 // bits, -1)
+        shifts = torch.arange(0, 16, bits, device=weight.device)[:, None]
+        words = (numbers[..., :width].to(torch.int32) << shifts).sum(1)
+        self.weight = nn.Buffer(words.to(torch.uint16))
+        self.scale = nn.Buffer(scale.view(rows) if bits == 8 else scale[..., 0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) to (…, out)."""
@@ -47,10 +53,11 @@ class QuantizedLinear(nn.Module):
 
 def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
     """A `QuantizedLinear`'s weight, (out, in)."""
+    shifts = torch.arange(0, 16, bits, device=weight.device, dtype=torch.int32)[:, None]
+    numbers = ((weight.to(torch.int32)[:, None] >> shifts) & (2**bits - 1)).to(scale.dtype).sub_(2 ** (bits - 1))
     if bits == 8:
-        return weight.to(scale.dtype).sub_(128).mul_(scale[:, None])
-    steps = torch.cat((weight & 15, weight >> 4), -1).to(scale.dtype).sub_(8)
-    return steps.unflatten(-1, (-1, GROUP)).mul_(scale[..., None]).flatten(-2)
+        return numbers.flatten(1).mul_(scale[:, None])
+    return numbers.mul_(scale.repeat_interleave(GROUP, -1)[..., : numbers.shape[-1]]).flatten(1)
 
 
 def quantize_decoder(model: nn.Module, kind: str, device: torch.device) -> None:

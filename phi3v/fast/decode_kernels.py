@@ -21,15 +21,25 @@ def _block(weight_ptr, line, k, both):
 
 
 @triton.jit
-def _steps(w, HALF: tl.constexpr, BITS: tl.constexpr):
-    """A block's quantised weights as numbers; of 4 bits the low (HALF 0) or high ones.
+def _raised(words, PART: tl.constexpr, BITS: tl.constexpr, ON_GPU: tl.constexpr):
+    """A part of quantised weights as numbers, of 8 bits 2 ** 15 more than stored, of 4 bits 16 more.
 
-    A byte in the low bits of 2 ** 23 is that much more: quicker than converting integers.
+    Put among the fraction's bits of such a power, a number is that much more. Converting integers, and subtracting for
+    each weight what can be subtracted from a sum, takes several times as long.
     """
-    whole = w.to(tl.int32)
     if BITS == 4:
-        whole = (whole >> (4 * HALF)) & 15
-    return (whole | 0x4B000000).to(tl.float32, bitcast=True) - (8388608.0 + 2 ** (BITS - 1))
+        raised = (((words.to(tl.int32) >> (PART * 4)) & 15) << 19) | 0x41800000
+    elif ON_GPU:
+        # prmt puts together bytes of two registers, here 0, the weight's, 0, 0x47: one instruction instead of three.
+        asm: tl.constexpr = (
+            "prmt.b32 $0, $2, 0x47000000, 0x7404; prmt.b32 $1, $2, 0x47000000, 0x7424;"
+            if PART == 0
+            else "prmt.b32 $0, $2, 0x47000000, 0x7414; prmt.b32 $1, $2, 0x47000000, 0x7434;"
+        )
+        raised = tl.inline_asm_elementwise(asm, "=r,=r,r", [words], dtype=tl.int32, is_pure=True, pack=2)
+    else:
+        raised = (((words.to(tl.int32) >> (PART * 8)) & 255) << 8) | 0x47000000
+    return raised.to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -41,32 +51,37 @@ def _plus(
     n,
     inside,
     begin,
-    HALF: tl.constexpr,
-    K: tl.constexpr,
+    PART: tl.constexpr,
+    WIDTH: tl.constexpr,
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
+    ON_GPU: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
     """`total` and a block's products with `x`; of 4 bits, which have a scale a group, the groups' sums."""
     if BITS == 4:
-        sums = tl.sum(tl.reshape(_steps(w, HALF, BITS) * x[None, :], (BLOCK_N, BLOCK_K // GROUP, GROUP)), 2)
-        group = (begin + HALF * (K // 2)) // GROUP + tl.arange(0, BLOCK_K // GROUP)
-        known = inside[:, None] & (group < (K // 2 + HALF * (K // 2)) // GROUP)[None, :]
-        scales = tl.load(scale_ptr + (n * (K // GROUP))[:, None] + group[None, :], mask=known, other=0.0)
-        added = sums * scales.to(tl.float32)
+        sums = tl.sum(tl.reshape(_raised(w, PART, BITS, ON_GPU) * x[None, :], (BLOCK_N, BLOCK_K // GROUP, GROUP)), 2)
+        sums -= (16.0 + 8.0) * tl.sum(tl.reshape(x, (BLOCK_K // GROUP, GROUP)), 1)[None, :]
+        GROUPS: tl.constexpr = (WIDTH + GROUP - 1) // GROUP
+        group = begin // GROUP + tl.arange(0, BLOCK_K // GROUP)
+        known = inside[:, None] & (group < GROUPS)[None, :]
+        scales = scale_ptr + ((n * (16 // BITS) + PART) * GROUPS)[:, None] + group[None, :]
+        added = sums * tl.load(scales, mask=known, other=0.0).to(tl.float32)
     elif BITS == 8:
-        added = _steps(w, HALF, BITS) * x[None, :]
+        added = _raised(w, PART, BITS, ON_GPU) * x[None, :]
     else:
         added = w.to(tl.float32) * x[None, :]
     return total + added
 
 
 @triton.jit
-def _rescaled(result, scale_ptr, n, inside, BITS: tl.constexpr):
-    """Weights of 8 bits have one scale a row."""
+def _summed(total, x, scale_ptr, n, inside, BITS: tl.constexpr):
+    """The products' sums; `x` is the sum of what weights were multiplied with. Of 8 bits, a row has one scale."""
+    result = tl.sum(total, 1)
     if BITS == 8:
-        result *= tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
+        scale = tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
+        result = (result - (32768.0 + 128.0) * tl.sum(x, 0)) * scale
     return result
 
 
@@ -91,6 +106,7 @@ def normed_product(
     GATED: tl.constexpr,
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
+    ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -100,10 +116,11 @@ def normed_product(
         gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = n < rows
-    HALVES: tl.constexpr = 2 if BITS == 4 else 1
-    WIDTH: tl.constexpr = K // HALVES
+    PARTS: tl.constexpr = 16 // BITS
+    WIDTH: tl.constexpr = K // PARTS
     line = n.to(tl.int64) * WIDTH
     squares = tl.zeros([BLOCK_K], tl.float32)
+    whole = tl.zeros([BLOCK_K], tl.float32)
     SUMS: tl.constexpr = BLOCK_K // GROUP if BITS == 4 else BLOCK_K
     total = tl.zeros([BLOCK_N, SUMS], tl.float32)
     above = tl.zeros([BLOCK_N, SUMS], tl.float32)
@@ -116,20 +133,36 @@ def normed_product(
             up = _block(weight_ptr, line + rows * WIDTH, place, both)
         if CHAINED and begin == 0:
             gdc_wait()
-        for half in tl.static_range(HALVES):
-            k = place + half * WIDTH
+        for part in tl.static_range(PARTS):
+            k = place + part * WIDTH
             x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
             scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
             squares += x * x
-            total = _plus(total, w, scaled, scale_ptr, n, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K)
+            whole += scaled
+            total = _plus(
+                total, w, scaled, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU, BLOCK_N, BLOCK_K
+            )
             if GATED:
                 above = _plus(
-                    above, up, scaled, scale_ptr, n + rows, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K
+                    above,
+                    up,
+                    scaled,
+                    scale_ptr,
+                    n + rows,
+                    inside,
+                    begin,
+                    part,
+                    WIDTH,
+                    BITS,
+                    GROUP,
+                    ON_GPU,
+                    BLOCK_N,
+                    BLOCK_K,
                 )
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
-    result = _rescaled(tl.sum(total, 1) * size, scale_ptr, n, inside, BITS)
+    result = _summed(total, whole, scale_ptr, n, inside, BITS) * size
     if GATED:
-        raised = _rescaled(tl.sum(above, 1) * size, scale_ptr, n + rows, inside, BITS)
+        raised = _summed(above, whole, scale_ptr, n + rows, inside, BITS) * size
         result = raised * result / (1.0 + tl.exp(-result))
     tl.store(out_ptr + n, result.to(out_ptr.dtype.element_ty), mask=inside)
 
@@ -144,6 +177,7 @@ def added_product(
     K: tl.constexpr,
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
+    ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -153,10 +187,11 @@ def added_product(
         gdc_launch_dependents()
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = n < rows
-    HALVES: tl.constexpr = 2 if BITS == 4 else 1
-    WIDTH: tl.constexpr = K // HALVES
+    PARTS: tl.constexpr = 16 // BITS
+    WIDTH: tl.constexpr = K // PARTS
     line = n.to(tl.int64) * WIDTH
     total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
+    whole = tl.zeros([BLOCK_K], tl.float32)
     for begin in tl.static_range(0, WIDTH, BLOCK_K):
         place = begin + tl.arange(0, BLOCK_K)
         held = place < WIDTH
@@ -164,12 +199,13 @@ def added_product(
         w = _block(weight_ptr, line, place, both)
         if CHAINED and begin == 0:
             gdc_wait()
-        for half in tl.static_range(HALVES):
-            k = place + half * WIDTH
+        for part in tl.static_range(PARTS):
+            k = place + part * WIDTH
             a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
-            total = _plus(total, w, a, scale_ptr, n, inside, begin, half, K, BITS, GROUP, BLOCK_N, BLOCK_K)
+            whole += a
+            total = _plus(total, w, a, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU, BLOCK_N, BLOCK_K)
     x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
-    x += _rescaled(tl.sum(total, 1), scale_ptr, n, inside, BITS)
+    x += _summed(total, whole, scale_ptr, n, inside, BITS)
     tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)
 
 

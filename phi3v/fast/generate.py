@@ -112,6 +112,7 @@ class FastGenerate:
         generation_config: GenerationConfig,
         *,
         streamer: BaseStreamer,
+        image_embeds: torch.Tensor | None = None,
         **model_kwargs,
     ) -> torch.LongTensor:
         cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
@@ -119,7 +120,7 @@ class FastGenerate:
         step = self.graph or LeanStep(model)
         ids = input_ids.new_zeros(1, longest)
         ids[:, :count] = input_ids
-        known = ids.cpu()
+        known = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=ids.is_cuda).copy_(ids, non_blocking=True)
         arriving = torch.zeros(1, dtype=torch.long, pin_memory=ids.is_cuda)
         arrived = torch.cuda.Event() if ids.is_cuda else None
 
@@ -131,7 +132,7 @@ class FastGenerate:
         done = False
         while not done:
             ready = min(count + ROOM, longest)
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, ready)))
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, image_embeds, ready)))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -161,7 +162,14 @@ class FastGenerate:
         streamer.end()
         return known[:, :count]
 
-    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict, room: int) -> torch.Tensor:
+    def _prefill(
+        self,
+        ids: torch.LongTensor,
+        cache: Cache,
+        model_kwargs: dict,
+        image_embeds: torch.Tensor | None,
+        room: int,
+    ) -> torch.Tensor:
         """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
         model = self.model
         if model._crosses_to_long_rope(ids, None, cache):
@@ -173,7 +181,8 @@ class FastGenerate:
             model._leave_out_cached_images(inputs)
         elif self.chunk and inputs["input_ids"].shape[1] <= WORTHWHILE and cache.get_seq_length():
             return self.chunk(inputs["input_ids"][0], cache)
-        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between, room)
+        embeds = model.model.embed(**inputs, image_embeds=image_embeds)
+        return lean_forward(model, embeds[0], cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:

@@ -64,29 +64,28 @@ def _quick_gelu(x_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _unpack(weight_ptr, scale_ptr, out_ptr, columns, BITS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+def _unpack(weight_ptr, scale_ptr, out_ptr, width, BITS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr):
     row, place = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    HALVES: tl.constexpr = 2 if BITS == 4 else 1
-    width = columns // HALVES
+    PARTS: tl.constexpr = 16 // BITS
     inside = place < width
-    whole = tl.load(weight_ptr + row * width + place, mask=inside, other=0).to(tl.int32)
-    for half in tl.static_range(HALVES):
-        k = place + half * width
+    words = tl.load(weight_ptr + row * width + place, mask=inside, other=0).to(tl.int32)
+    for part in tl.static_range(PARTS):
         if BITS == 4:
-            steps = ((whole >> (4 * half)) & 15) - 8
-            scale = tl.load(scale_ptr + row * (columns // GROUP) + k // GROUP, mask=inside, other=0.0)
+            groups = tl.cdiv(width, GROUP)
+            scale = tl.load(scale_ptr + (row * PARTS + part) * groups + place // GROUP, mask=inside, other=0.0)
         else:
-            steps = whole - 128
             scale = tl.load(scale_ptr + row)
-        value = steps.to(tl.float32) * scale.to(tl.float32)
-        tl.store(out_ptr + row * columns + k, value.to(out_ptr.dtype.element_ty), mask=inside)
+        number = ((words >> (part * BITS)) & (2**BITS - 1)) - 2 ** (BITS - 1)
+        value = number.to(tl.float32) * scale.to(tl.float32)
+        out = out_ptr + (row * PARTS + part) * width + place
+        tl.store(out, value.to(out_ptr.dtype.element_ty), mask=inside)
 
 
 def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
     """A `QuantizedLinear`'s weight, (out, in)."""
     rows, width = weight.shape
-    out = scale.new_empty(rows, width * 8 // bits)
-    _unpack[(rows, triton.cdiv(width, 1024))](weight, scale, out, out.shape[1], bits, GROUP, 1024)
+    out = scale.new_empty(rows, width * 16 // bits)
+    _unpack[(rows, triton.cdiv(width, 1024))](weight, scale, out, width, bits, GROUP, 1024)
     return out
 
 
