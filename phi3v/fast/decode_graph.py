@@ -13,9 +13,9 @@ from .forward import close
 # The quickest on an H200, by a weight's bits. Rows and columns that one program reads at a time, and its warps, for
 # normed products, gated ones and those that are added:
 BLOCKS = {
-    16: ((2, 1024, 4), (2, 1024, 4), (4, 1024, 4)),
-    8: ((4, 512, 2), (2, 512, 2), (4, 2048, 8)),
-    4: ((16, 256, 4), (2, 256, 1), (2, 1024, 4)),
+    16: ((2, 1024, 4, 1), (2, 1024, 4, 1), (4, 1024, 4, 1)),
+    8: ((4, 512, 2, 1), (2, 512, 2, 1), (4, 2048, 8, 1)),
+    4: ((16, 256, 4, 1), (2, 256, 1, 1), (2, 1024, 4, 1)),
 }
 SPLITS, POSITIONS, WARPS = 32, 32, 1  # parts of a sequence attended to in parallel, positions read at a time, warps
 
@@ -88,17 +88,17 @@ class DecodeGraph:
         chained = {"launch_pdl": True} if self._chained else {}
 
         def normed(norm, linear, out, rows, gated=False):
-            block, step, warps = BLOCKS[bits(linear)][int(gated)]
+            block, step, warps, ahead = BLOCKS[bits(linear)][int(gated)]
             kernels.normed_product[(-(-rows // block),)](
                 self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self.x.is_cuda,
-                self._chained, block, step, num_warps=warps, **chained,
+                self._chained, ahead, block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
         def added(a, linear):
-            block, step, warps = BLOCKS[bits(linear)][2]
+            block, step, warps, ahead = BLOCKS[bits(linear)][2]
             kernels.added_product[(-(-size // block),)](
-                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self.x.is_cuda, self._chained, block,
-                step, num_warps=warps, **chained,
+                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self.x.is_cuda, self._chained, ahead,
+                block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
         torch.index_select(decoder.embed_tokens.weight, 0, self.token, out=self.x)

@@ -15,9 +15,11 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
-def _block(weight_ptr, line, k, both):
-    """Rows that begin at `line`, columns `k` of a weight. Read once, so the cache has better things to keep."""
-    return tl.load(weight_ptr + line[:, None] + k[None, :], mask=both, other=0, eviction_policy="evict_first")
+def _block(weight_ptr, line, step, inside, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr):
+    """The columns of a step of rows that begin at `line`. Read once, so the cache has better things to keep."""
+    place = step * BLOCK_K + tl.arange(0, BLOCK_K)
+    both = inside[:, None] & (place < WIDTH)[None, :]
+    return tl.load(weight_ptr + line[:, None] + place[None, :], mask=both, other=0, eviction_policy="evict_first")
 
 
 @triton.jit
@@ -108,6 +110,7 @@ def normed_product(
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
+    AHEAD: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
@@ -124,15 +127,25 @@ def normed_product(
     SUMS: tl.constexpr = BLOCK_K // GROUP if BITS == 4 else BLOCK_K
     total = tl.zeros([BLOCK_N, SUMS], tl.float32)
     above = tl.zeros([BLOCK_N, SUMS], tl.float32)
-    for begin in tl.static_range(0, WIDTH, BLOCK_K):
+    STEPS: tl.constexpr = (WIDTH + BLOCK_K - 1) // BLOCK_K
+    blocks = ()
+    for step in tl.static_range(min(AHEAD, STEPS)):
+        blocks = blocks + (_block(weight_ptr, line, step, inside, WIDTH, BLOCK_K),)
+        if GATED:
+            blocks = blocks + (_block(weight_ptr, line + rows * WIDTH, step, inside, WIDTH, BLOCK_K),)
+    if CHAINED:
+        gdc_wait()
+    for step in tl.static_range(STEPS):
+        begin = step * BLOCK_K
         place = begin + tl.arange(0, BLOCK_K)
         held = place < WIDTH
-        both = inside[:, None] & held[None, :]
-        w = _block(weight_ptr, line, place, both)
+        w = blocks[(1 + GATED) * step]
         if GATED:
-            up = _block(weight_ptr, line + rows * WIDTH, place, both)
-        if CHAINED and begin == 0:
-            gdc_wait()
+            up = blocks[2 * step + 1]
+        if step + AHEAD < STEPS:
+            blocks = blocks + (_block(weight_ptr, line, step + AHEAD, inside, WIDTH, BLOCK_K),)
+            if GATED:
+                blocks = blocks + (_block(weight_ptr, line + rows * WIDTH, step + AHEAD, inside, WIDTH, BLOCK_K),)
         for part in tl.static_range(PARTS):
             k = place + part * WIDTH
             x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
@@ -179,6 +192,7 @@ def added_product(
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
+    AHEAD: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
@@ -192,13 +206,19 @@ def added_product(
     line = n.to(tl.int64) * WIDTH
     total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
     whole = tl.zeros([BLOCK_K], tl.float32)
-    for begin in tl.static_range(0, WIDTH, BLOCK_K):
+    STEPS: tl.constexpr = (WIDTH + BLOCK_K - 1) // BLOCK_K
+    blocks = ()
+    for step in tl.static_range(min(AHEAD, STEPS)):
+        blocks = blocks + (_block(weight_ptr, line, step, inside, WIDTH, BLOCK_K),)
+    if CHAINED:
+        gdc_wait()
+    for step in tl.static_range(STEPS):
+        begin = step * BLOCK_K
         place = begin + tl.arange(0, BLOCK_K)
         held = place < WIDTH
-        both = inside[:, None] & held[None, :]
-        w = _block(weight_ptr, line, place, both)
-        if CHAINED and begin == 0:
-            gdc_wait()
+        w = blocks[step]
+        if step + AHEAD < STEPS:
+            blocks = blocks + (_block(weight_ptr, line, step + AHEAD, inside, WIDTH, BLOCK_K),)
         for part in tl.static_range(PARTS):
             k = place + part * WIDTH
             a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
