@@ -58,7 +58,7 @@ def _decoder_bytes(model) -> int:
 def _numel(module: torch.nn.Module) -> int:
     quantized = [part for part in module.modules() if isinstance(part, QuantizedLinear)]
     numel = sum(parameter.numel() for parameter in module.parameters())
-    return numel + sum(part.weight.numel() * 8 // part.bits for part in quantized)
+    return numel + sum(part.weight.nbytes * 8 // part.bits for part in quantized)
 
 
 def _best_seconds(function, device: torch.device, times: int = 10) -> float:

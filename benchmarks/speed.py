@@ -131,6 +131,7 @@ def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: in
         began = time.perf_counter()
         answer = with_transformers(engine, question, images, request.num_crops, tokens)
         measured["transformers' defaults"].add(began, answer)
+        reset_peak_memory(engine.device)
         for key, words in (("engine", question), ("engine, image seen before", "Now " + question[:200])):
             began = time.perf_counter()
             stream = engine.stream(words, images, **settings)
@@ -143,13 +144,20 @@ def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: in
     print("| | TTFT | of the limit | ms a token | 95 % | tok/s | of the limit |\n|---|---:|---:|---:|---:|---:|---:|")
     for key, row in rows.items():
         print(f"| {key} | {row.cells(first, gap)} |")
+    print(f"\nmost memory in use, {peak_memory(engine.device)}")
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """On a GPU: count the most that is in use from now on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> str:
     """The most that was in use."""
     if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB on the GPU"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        return f"by the engine: {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB on the GPU"
+    return f"by all of this so far: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
 
 
 def main() -> None:
@@ -182,7 +190,6 @@ def main() -> None:
         fits = request.num_crops <= engine.num_crops and request.words < engine.context_length - 3000
         if name in options.requests if options.requests is not None else fits:
             compare(engine, limits, name, options.tokens, options.runs)
-    print(f"\nmost memory in use: {peak_memory(engine.device)}")
 
 
 if __name__ == "__main__":

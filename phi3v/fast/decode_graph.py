@@ -10,12 +10,12 @@ from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import GROUP, bits, stored
 from .forward import close
 
-# The quickest on an H200, by a weight's bits. Rows and columns that one program reads at a time, and its warps, for
-# normed products, gated ones and those that are added:
+# The quickest on an H200, by a weight's bits, for normed products, gated ones and those that are added: rows and
+# columns (words, of a quantised weight) that one program reads at a time, its warps, how many steps it reads ahead.
 BLOCKS = {
-    16: ((2, 1024, 4, 1), (2, 1024, 4, 1), (4, 1024, 4, 1)),
-    8: ((4, 512, 2, 1), (2, 512, 2, 1), (4, 2048, 8, 1)),
-    4: ((16, 256, 4, 1), (2, 256, 1, 1), (2, 1024, 4, 1)),
+    16: ((2, 1024, 4, 1), (2, 1024, 4, 1), (4, 1024, 4, 2)),
+    8: ((4, 512, 2, 1), (2, 512, 2, 3), (4, 1024, 4, 4)),
+    4: ((8, 256, 2, 2), (2, 256, 1, 1), (2, 1024, 4, 1)),
 }
 SPLITS, POSITIONS, WARPS = 32, 32, 1  # parts of a sequence attended to in parallel, positions read at a time, warps
 
