@@ -533,7 +533,7 @@ def test_two_visitors_do_not_see_each_other(server, visit, hello):
     expect(second.page.locator("#describe-answer")).not_to_contain_text("HELLO")
 
 
-def test_a_model_that_can_not_be_had_is_explained_and_the_offer_of_the_bundled_one(tmp_path, visit, hello, monkeypatch):
+def test_a_model_that_can_not_be_had_and_the_offer_of_the_bundled_one(tmp_path, visit, hello, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     running = Server(tmp_path / "log.txt", "--model", "nobody/nothing")
     try:

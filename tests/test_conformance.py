@@ -8,6 +8,8 @@ import torch
 from conftest import REFERENCE, reference_table
 from PIL import Image
 
+from phi3v.image_processing_phi3_v import hd_transform, num_image_tokens
+
 PUBLIC = REFERENCE / "public"
 CASES = [case["id"] for case in reference_table("index.json")["cases"]]
 CROSSES_4096 = "p15_crosses_4096"
@@ -111,8 +113,6 @@ def test_chat_template(processor):
 
 
 def test_geometry(processor):
-    from phi3v.image_processing_phi3_v import hd_transform, num_image_tokens
-
     image_processor = processor.image_processor
     for entry in reference_table("geometry.json"):
         size, num_crops = (entry["width"], entry["height"]), entry["num_crops"]
@@ -129,8 +129,6 @@ def test_geometry(processor):
 
 def test_padding_is_where_the_reference_puts_it(processor):
     """Above and below, in the transposed frame for tall images: the reference's hash of the padded image."""
-    from phi3v.image_processing_phi3_v import hd_transform
-
     for case_id in CASES:
         case = reference_table(f"cases/{case_id}.json")
         for image in case["images"]:
