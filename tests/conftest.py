@@ -44,14 +44,16 @@ def endless_checkpoint(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def few_large_blocks(monkeypatch):
+@pytest.fixture(scope="module")
+def few_large_blocks():
     """Triton's interpreter is slow: a kernel's programs become few and large."""
     blocks = ((4096, 64, 4, 2), (128, 64, 4, 1), (64, 128, 4, 2))
-    monkeypatch.setattr(decode_graph, "BLOCKS", dict.fromkeys((4, 8, 16), blocks))
-    for graph in (decode_graph, chunk_graph):
-        monkeypatch.setattr(graph, "SPLITS", 2)
-        monkeypatch.setattr(graph, "POSITIONS", 128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode_graph, "BLOCKS", dict.fromkeys((4, 8, 16), blocks))
+        for graph in (decode_graph, chunk_graph):
+            patch.setattr(graph, "SPLITS", 2)
+            patch.setattr(graph, "POSITIONS", 128)
+        yield
 
 
 @pytest.fixture(scope="session")

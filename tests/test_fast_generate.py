@@ -18,9 +18,9 @@ def graph_of(model):
     return decode_graph.DecodeGraph(model)
 
 
-@pytest.fixture(params=["lean", "graph"])
-def engines(request, few_large_blocks, endless_checkpoint):
-    """One with transformers' loop, and one with the engine's."""
+@pytest.fixture(scope="module", params=["lean", "graph"])
+def loaded(request, few_large_blocks, endless_checkpoint):
+    """One engine with transformers' loop, and one with its own."""
     plain, fast = (Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32") for _ in range(2))
     plain._fast = None
     if request.param == "graph":
@@ -28,6 +28,14 @@ def engines(request, few_large_blocks, endless_checkpoint):
         fast._fast.chunk = ChunkGraph(fast.model)
         assert fast._fast.try_kernels()
     return plain, fast
+
+
+@pytest.fixture
+def engines(loaded):
+    """Both, as they were loaded: with nothing of earlier answers."""
+    for engine in loaded:
+        engine._prefixes.clear()
+    return loaded
 
 
 def both(engines, *question, **settings):
@@ -56,19 +64,20 @@ def test_an_answer_about_an_image_and_the_next_one(engines):
 
 
 @pytest.mark.parametrize("later", [0, 3])
-def test_passing_the_length_from_which_keys_are_rotated_otherwise(engines, later):
+def test_passing_the_length_from_which_keys_are_rotated_otherwise(engines, later, monkeypatch):
     prompt = engines[0].answer(WORDS, max_new_tokens=1).stats.prompt_tokens
     for engine in engines:
-        engine.model.config.original_max_position_embeddings = prompt + later
+        monkeypatch.setattr(engine.model.config, "original_max_position_embeddings", prompt + later)
         engine._prefixes.clear()
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
 
-def test_it_ends_where_the_context_ends(engines):
+def test_it_ends_where_the_context_ends(engines, monkeypatch):
     prompt = engines[0].answer(WORDS, max_new_tokens=1).stats.prompt_tokens
     for engine in engines:
-        engine.context_length = engine._prompter.context_length = prompt + 4
+        for each in (engine, engine._prompter):
+            monkeypatch.setattr(each, "context_length", prompt + 4)
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
@@ -88,7 +97,7 @@ def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_c
     assert not graph.agrees()
 
 
-@pytest.mark.parametrize("engines", ["lean"], indirect=True)
+@pytest.mark.parametrize("loaded", ["lean"], indirect=True)
 def test_several_images_and_turns(engines):
     images = [Image.open(EXAMPLES / f"compare_1{letter}.png").convert("RGB") for letter in "ab"]
     plain, fast = both(engines, "What differs?", images, num_crops=1)

@@ -89,15 +89,19 @@ def test_after_a_stop_the_next_answer_is_whole(engine, load):
     assert answer.text == load().answer("Describe this image in detail.", [example("shapes")]).text
 
 
-@pytest.mark.parametrize("words", [3600, 4300])
+@pytest.mark.parametrize("words", [3760, 3900])
 def test_passing_4096_changes_nothing(reference, words):
     """Short prompts' keys are of no use to long ones nor the other way round; an answer that passes needs all anew."""
     image, engine = example("street_sign"), reference()
     question = "word " * words
+    fresh = {each: reference().answer(each, [image], max_new_tokens=30) for each in ("Short?", question)}
+    long = fresh[question].stats
+    assert long.prompt_tokens + long.new_tokens > 4096
+    assert (long.prompt_tokens > 4096) == (words == 3900)
     for each in ("Short?", question, "Short?", question):
-        answer = engine.answer(each, [image], max_new_tokens=300)
+        answer = engine.answer(each, [image], max_new_tokens=30)
         assert answer.stats.stop_reason in ("length", "end")
-        assert answer.text == reference().answer(each, [image], max_new_tokens=300).text
+        assert answer.text == fresh[each].text
 
 
 def test_what_is_kept_makes_room_when_memory_runs_out(engine, monkeypatch):
