@@ -21,7 +21,7 @@ def orthogonal(g: Tensor) -> Tensor:
 
 
 class Optimizer:
-    """Both, with one learning-rate factor.
+    """Both, with one learning-rate factor, and one of their own for the heads that only training has.
 
     Args:
         model: whose parameters are trained.
@@ -33,39 +33,43 @@ class Optimizer:
         self.muon_rate, self.adam_rate, self.decay = muon_rate, adam_rate, decay
         # Fused projections are several matrices: each is made orthogonal by itself.
         self.slices: dict[tuple, list[tuple[nn.Parameter, int, int]]] = defaultdict(list)
-        plain, decayed = [], []
+        plain, decayed, heads = [], [], []
         for name, p in model.named_parameters():
-            if p.ndim == 2 and (".layers." in name or "img_projection" in name):
+            if name.startswith("aux."):
+                heads.append(p)
+            elif p.ndim == 2 and (".layers." in name or "img_projection" in name):
                 parts = 3 if "qkv_proj" in name else 2 if "gate_up" in name else 1
                 for i in range(parts):
                     self.slices[p.shape[0] // parts, p.shape[1]].append((p, parts, i))
-            elif p.ndim >= 2 and "embed" not in name and "aux" not in name:
+            elif p.ndim >= 2 and "embed" not in name:
                 decayed.append(p)
             else:
                 plain.append(p)
         device = next(model.parameters()).device
         self.cuda = device.type == "cuda"
         self.momenta = {shape: torch.zeros(len(v), *shape, device=device) for shape, v in self.slices.items()}
-        self.rest = decayed + plain
+        self.rest = decayed + plain + heads
         self.everything = list(model.parameters())
-        self.factor, self.momentum, self.usual = (torch.zeros((), device=device) for _ in range(3))
-        groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-        rate = torch.zeros((), device=device)
-        self.adam = torch.optim.AdamW(
-            groups, lr=rate, betas=(0.9, 0.97), eps=1e-10, fused=self.cuda, capturable=self.cuda
-        )
+        self.factor, self.heads, self.momentum, self.usual = (torch.zeros((), device=device) for _ in range(4))
+        self.factors = (self.factor, self.factor, self.heads)
+        groups = [
+            {"params": each, "weight_decay": decay * (each is decayed), "lr": torch.zeros((), device=device)}
+            for each in (decayed, plain, heads)
+        ]
+        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.97), eps=1e-10, fused=self.cuda, capturable=self.cuda)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.steps = 0
         for p in self.everything:  # they stay where they are, since the graph knows their addresses
             p.grad = torch.zeros_like(p)
 
     @torch.no_grad()
-    def step(self, factor: float, momentum: float) -> None:
-        """One step from the gradients, which are zero afterwards.
+    def step(self, factor: float, momentum: float, heads: float) -> None:
+        """One step from the gradients, which are zero afterwards; ``heads`` is the factor of the training's own heads.
 
         It is hundreds of small kernels: on a GPU they are recorded once and replayed.
         """
         self.factor.fill_(factor)
+        self.heads.fill_(heads)
         self.momentum.fill_(momentum)
         if self.cuda and self.steps == WARM_UP:
             torch.cuda.synchronize()
@@ -80,8 +84,8 @@ class Optimizer:
 
     def _update(self) -> None:
         nn.utils.clip_grad_norm_(self.rest, 1.0, foreach=True)
-        for group in self.adam.param_groups:
-            group["lr"].copy_(self.adam_rate * self.factor)
+        for group, factor in zip(self.adam.param_groups, self.factors, strict=True):
+            group["lr"].copy_(self.adam_rate * factor)
         self.adam.step()
         rate = self.muon_rate * self.factor
         gradients = {shape: torch.stack([_part(p.grad, n, i) for p, n, i in v]) for shape, v in self.slices.items()}

@@ -20,6 +20,7 @@ from .loader import Loader
 
 BEGAN = time.monotonic()
 SYNC = 8  # steps between two looks at the clock
+HEADS_FIRST = 200  # steps in which only new heads learn beside an exported model, before they may change it
 DECIDED = ("answer", "characters", "cells", "shapes", "pointing", "changed")
 
 
@@ -31,7 +32,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--progress-start", type=float, default=0.0)
     parser.add_argument("--progress-end", type=float, default=1.0)
     parser.add_argument("--resume", type=Path, help="folder of an earlier run, or an exported model")
-    parser.add_argument("--vision-layers", type=int, default=0, help="give a resumed exported model's tower so many")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=0, help="rendering processes per GPU; 0: one per core but one")
     parser.add_argument("--batch-scale", type=float, default=1.0, help="1 suits a GPU with 80 GB or more")
@@ -133,13 +133,11 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     torch.manual_seed(args.seed + ranks.rank)
     if cuda:
         torch.backends.cuda.matmul.allow_tf32 = True
-    state = {"step": 0, "samples": 0}
-    if args.resume:
-        trained = (args.resume / checkpoint.STATE).exists()
-        if trained:
-            model, state = checkpoint.load(args.resume, dtype)
-        else:
-            model = adopt(args.resume, dtype, args.vision_layers)
+    state, heads_first = {"step": 0, "samples": 0}, 0
+    if args.resume and (args.resume / checkpoint.STATE).exists():
+        model, state = checkpoint.load(args.resume, dtype)
+    elif args.resume:
+        model, heads_first = adopt(args.resume, dtype), HEADS_FIRST
     else:
         model = PreviewModel(Shape(vocabulary=tokenizer.vocabulary_size()), dtype)
     model.to(device)
@@ -178,7 +176,9 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
         sum(scale[k] * got[k] for k in DECIDED if k in got).backward()
         if notes.tasks:  # pages only add to the gradients of the next batch that has questions
             ranks.mean_gradients(model)
-            optimizer.step(rate(progress + pace * (step % SYNC), step, args.warmup), min(0.95, 0.85 + step / 3000))
+            factor = rate(progress + pace * (step % SYNC), step - heads_first, args.warmup)
+            heads = factor if step >= heads_first else rate(progress, step, args.warmup)
+            optimizer.step(max(0.0, factor), min(0.95, 0.85 + step / 3000), heads)
         step += 1
         state["step"] += 1
         state["samples"] += len(notes.tasks) * ranks.count
