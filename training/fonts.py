@@ -79,6 +79,11 @@ def faces(held_out: bool = False) -> dict[str, list[Path]]:
     return out or {"sans": [Path()]}  # the face built into Pillow: enough for a smoke test
 
 
+def count(held_out: bool = False) -> int:
+    """How many faces are installed."""
+    return sum(map(len, faces(held_out).values()))
+
+
 # Plain faces are what most people's pictures use; the odd ones are there for robustness.
 CLASS_WEIGHTS = {"sans": 10, "serif": 6, "mono": 2.5, "narrow": 2.5, "rounded": 1.6, "display": 0.5, "capitals": 0.5}
 
@@ -135,8 +140,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
+    wanted = [s for table in (TRAIN, HELD_OUT) for v in table.values() for s in _stems(v)]
+    missing = sorted({s for s in wanted if s not in files()})
     total = collect(out)
     print(f"{len(list(out.iterdir()))} faces, {total / 2**20:.1f} MiB in {out}")
+    if missing:
+        print(f"{len(missing)} that the preview model was trained with are not installed: {', '.join(missing)}")
 
 
 if __name__ == "__main__":
