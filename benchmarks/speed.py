@@ -81,7 +81,7 @@ def pictures(request: Request) -> list[Image.Image]:
 def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops: int, tokens: int) -> Iterator[str]:
     """The answer as transformers alone makes it."""
     prompt = engine._prompter(question, images, (), num_crops)
-    inputs = engine._inputs(prompt, 0)
+    inputs = engine._inputs(prompt) | engine._images(prompt, 0)
     # The engine's streamer: transformers' own holds a word back until the next begins.
     streamer = TokenStreamer(engine.processor.tokenizer, Stats(), time.perf_counter())
 
@@ -100,7 +100,7 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
         times = [time.perf_counter()]
         prompt = engine._prompter(question, pictures(request), (), request.num_crops)
         times[0] = time.perf_counter()
-        inputs = engine._inputs(prompt, 0)
+        inputs = engine._inputs(prompt) | engine._images(prompt, 0)
         synchronize(engine.device)
         times.append(time.perf_counter())
         with torch.inference_mode():

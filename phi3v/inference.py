@@ -5,12 +5,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast.chunk_graph import ChunkGraph
@@ -291,30 +290,32 @@ class Phi3Vision:
         """Run the model. Returns whether the memory sufficed."""
         if settings["do_sample"]:
             torch.seed() if seed is None else torch.manual_seed(seed)
-        config, count = self.model.config, len(prompt.ids)
         # Keys beyond this many positions are rotated otherwise, all of a sequence's: see `Phi3VRotaryEmbedding`.
-        limit = config.original_max_position_embeddings
-        cache, length = self._prefixes.take(prompt.keys, count > limit)
-        streamer.stats.cached_tokens = length
+        limit, count = self.model.config.original_max_position_embeddings, len(prompt.ids)
         crosses = count <= limit < count + settings["max_new_tokens"]  # all is computed anew then, images too
-        try:
+        cache = None
+
+        def begin() -> dict:
+            nonlocal cache
+            cache, length = self._prefixes.take(prompt.keys, count > limit)
+            streamer.stats.cached_tokens = length
             if cache is None:
-                cache = roomy_cache(config.num_hidden_layers)
+                cache = roomy_cache(self.model.config.num_hidden_layers)
             self._prefixes.make_room(self._kv_bytes(count))
-            inputs = self._inputs(prompt, 0 if crosses else length)
-            image_embeds = None
-            if self._fast and not crosses and "pixel_values" in inputs:  # begun before `generate` makes itself ready
-                images = [inputs.pop(name) for name in ("pixel_values", "image_sizes")]
-                image_embeds = self.model.get_image_features(*images)
+            return {"past_key_values": cache, **self._images(prompt, 0 if crosses else length)}
+
+        def fast(model, input_ids: torch.LongTensor, **prepared) -> torch.LongTensor:
+            prepared |= begin()  # not before: the images' keys are computed while `generate` makes itself ready
+            return self._fast(model, input_ids, streamer=streamer, **prepared)
+
+        try:
             streamer.next_tokens_are_prompt = True
             self.model.generate(
-                **inputs,
+                **self._inputs(prompt),
                 **settings,
-                past_key_values=cache,
+                **({"custom_generate": fast} if self._fast else begin()),
                 streamer=streamer,
                 stopping_criteria=[StopWhenSet(stop)],
-                # transformers hands its own loops the streamer, but not others.
-                custom_generate=self._fast and partial(self._fast, streamer=streamer, image_embeds=image_embeds),
             )
             self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
@@ -323,15 +324,19 @@ class Phi3Vision:
             raise
         return True
 
-    def _inputs(self, prompt: Prompt, position: int) -> BatchFeature:
-        """What `generate` takes: all ids, and the images from this position on."""
-        ids = torch.tensor([prompt.ids])
-        inputs = BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        if pixels := prompt.pixels_from(position):
-            preprocess = self.processor.image_processor.preprocess
-            inputs.update(preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device))
-            del inputs["num_img_tokens"]
-        return inputs.to(self.device)
+    def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
+        """What `generate` takes of a prompt's text."""
+        ids = torch.tensor([prompt.ids], device=self.device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def _images(self, prompt: Prompt, position: int) -> dict[str, torch.Tensor]:
+        """What it takes of the images from this position on."""
+        pixels = prompt.pixels_from(position)
+        if not pixels:
+            return {}
+        preprocess = self.processor.image_processor.preprocess
+        inputs = preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device)
+        return {name: inputs[name].to(self.device) for name in ("pixel_values", "image_sizes")}
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

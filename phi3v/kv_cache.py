@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 STEP = 256  # positions by which a layer's room grows
-MIB = 2**20
 WORTHWHILE = 16  # positions; fewer in common are as quick to compute
 
 
@@ -80,11 +78,7 @@ def addresses(cache: Cache) -> torch.Tensor:
 
 def image_key(pixels: np.ndarray) -> bytes:
     """What stands for an image, uint8 (height, width, 3), among the tokens: equal for what the model sees as equal."""
-    data = memoryview(pixels).cast("B")
-    pieces = [data[begin : begin + MIB] for begin in range(0, len(data), MIB)]
-    with ThreadPoolExecutor(8) as threads:  # a pool that is kept would not survive a fork
-        digests = list(threads.map(lambda piece: hashlib.sha256(piece).digest(), pieces))
-    return hashlib.sha256(f"{pixels.shape} ".encode() + b"".join(digests)).digest()
+    return hashlib.sha256(f"{pixels.shape} ".encode() + memoryview(pixels).cast("B")).digest()
 
 
 @dataclass

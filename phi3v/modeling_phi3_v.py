@@ -162,32 +162,24 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         return self.vision_embed_tokens(pixel_values, image_sizes)
 
     def embed(
-        self,
-        input_ids: torch.LongTensor,
-        pixel_values: torch.Tensor | None = None,
-        image_sizes: torch.Tensor | None = None,
-        image_embeds: torch.Tensor | None = None,
+        self, input_ids: torch.LongTensor, pixel_values: torch.Tensor | None, image_sizes: torch.Tensor | None
     ) -> torch.Tensor:
         """Input embeddings (batch, tokens, hidden size), image positions filled in the order of the images.
-
-        Args:
-            image_embeds: what `get_image_features` gave for them; it is not checked.
 
         Raises:
             ValueError: the image positions are not as many as the images' embeddings.
         """
         inputs_embeds = self.embed_tokens(input_ids)
+        if pixel_values is None:
+            return inputs_embeds
         positions = input_ids == self.config.image_token_id
-        if image_embeds is None:
-            if pixel_values is None:
-                return inputs_embeds
-            wanted = sum(num_image_tokens(*size) for size in image_sizes.tolist())
-            if positions.sum() != wanted:
-                raise ValueError(
-                    f"{int(positions.sum())} image positions in `input_ids`; `image_sizes` asks for {wanted}."
-                )
-            image_embeds = self.get_image_features(pixel_values, image_sizes)
-        return inputs_embeds.masked_scatter(positions[..., None], image_embeds.to(inputs_embeds))
+        wanted = sum(num_image_tokens(*size) for size in image_sizes.tolist())
+        if positions.sum() != wanted:  # asked before the images are encoded: a GPU would have to end that first
+            raise ValueError(
+                f"{int(positions.sum())} image positions in `input_ids`; `image_sizes` asks for {wanted}."
+            )
+        image_embeds = self.get_image_features(pixel_values, image_sizes).to(inputs_embeds)
+        return inputs_embeds.masked_scatter(positions[..., None], image_embeds)
 
     def forward(
         self,

@@ -1,6 +1,7 @@
 """A question with its images and what was said before, as the model takes it."""
 
 from collections.abc import Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -20,28 +21,25 @@ class Prompt:
 
     Attributes:
         ids: of the whole prompt.
-        images: RGB, in order.
+        pixels: the images after the HD transform, uint8 (height, width, 3), in order.
+        image_keys: their `image_key`s, once these are there.
         tokens_of_image: positions that each image takes.
         num_crops: crops that each takes at most.
         image_token_id: what `ids` has at image positions.
     """
 
     ids: list[int]
-    images: list[Image.Image]
+    pixels: list[np.ndarray]
+    image_keys: list[Future]
     tokens_of_image: list[int]
     num_crops: int
     image_token_id: int
 
     @cached_property
-    def pixels(self) -> list[np.ndarray]:
-        """The images after the HD transform, uint8 (height, width, 3)."""
-        return [np.asarray(hd_transform(image, self.num_crops)) for image in self.images]
-
-    @cached_property
     def keys(self) -> list[Hashable]:
         """`ids`, but images in place of their positions' one id: equal where the model sees the same."""
-        pairs = zip(self.pixels, self.tokens_of_image, strict=True)
-        keys = iter([key for pixels, count in pairs for key in [image_key(pixels)] * count])
+        pairs = zip(self.image_keys, self.tokens_of_image, strict=True)
+        keys = iter([key for future, count in pairs for key in [future.result()] * count])
         return [next(keys) if token == self.image_token_id else token for token in self.ids]
 
     def pixels_from(self, position: int) -> list[np.ndarray]:
@@ -86,7 +84,11 @@ class Prompter:
         text = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
         ids = self.processor.encode(text, tokens)
         self._check_length(len(ids))
-        return Prompt(ids, all_images, tokens, num_crops, self.processor.image_token_id)
+        pixels = [np.asarray(hd_transform(image, num_crops)) for image in all_images]
+        threads = ThreadPoolExecutor(max(1, len(pixels)))  # those of a pool that is kept would not survive a fork
+        image_keys = [threads.submit(image_key, each) for each in pixels]
+        threads.shutdown(wait=False)
+        return Prompt(ids, pixels, image_keys, tokens, num_crops, self.processor.image_token_id)
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""

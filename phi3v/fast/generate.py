@@ -112,7 +112,6 @@ class FastGenerate:
         generation_config: GenerationConfig,
         *,
         streamer: BaseStreamer,
-        image_embeds: torch.Tensor | None = None,
         **model_kwargs,
     ) -> torch.LongTensor:
         cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
@@ -132,7 +131,7 @@ class FastGenerate:
         done = False
         while not done:
             ready = min(count + ROOM, longest)
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, image_embeds, ready)))
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, ready)))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -162,14 +161,7 @@ class FastGenerate:
         streamer.end()
         return known[:, :count]
 
-    def _prefill(
-        self,
-        ids: torch.LongTensor,
-        cache: Cache,
-        model_kwargs: dict,
-        image_embeds: torch.Tensor | None,
-        room: int,
-    ) -> torch.Tensor:
+    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict, room: int) -> torch.Tensor:
         """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
         model = self.model
         if model._crosses_to_long_rope(ids, None, cache):
@@ -181,8 +173,7 @@ class FastGenerate:
             model._leave_out_cached_images(inputs)
         elif self.chunk and inputs["input_ids"].shape[1] <= WORTHWHILE and cache.get_seq_length():
             return self.chunk(inputs["input_ids"][0], cache)
-        embeds = model.model.embed(**inputs, image_embeds=image_embeds)
-        return lean_forward(model, embeds[0], cache, self.between, room)
+        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:
