@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median, quantiles
-from threading import Thread
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
 
@@ -89,7 +88,7 @@ def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops
         engine.model.generate(**inputs, max_new_tokens=tokens, do_sample=False, streamer=streamer)
         streamer.close()
 
-    Thread(target=run).start()
+    engine._worker.submit(run)  # two threads that compute would each have a pool of others, which disturb each other
     return streamer
 
 

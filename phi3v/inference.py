@@ -137,6 +137,8 @@ class Phi3Vision:
             if quantize:
                 quantize_decoder(loaded, quantize, picked_device)
             elif picked_device.type == "cpu" and is_small(loaded):
+                if dtype == "auto":
+                    loaded.float()  # a large product may be quicker in bfloat16, those of one token are not
                 lay_out(loaded)
             return loaded, AutoProcessor.from_pretrained(model, revision=revision)
 

@@ -44,7 +44,7 @@ def test_answer_is_about_the_image(preview, page):
 def test_says_what_it_picked(preview):
     assert preview.is_preview
     assert preview.device.type in ("cpu", "cuda", "mps")
-    assert preview.dtype in (torch.bfloat16, torch.float16, torch.float32)
+    assert preview.dtype in ((torch.float32,) if preview.device.type == "cpu" else (torch.bfloat16, torch.float16))
     assert preview.attn_implementation in ("sdpa", "flash_attention_2")
 
 
