@@ -50,10 +50,12 @@ def hd_size(width: int, height: int, num_crops: int) -> tuple[int, int]:
 
 
 def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
-    """Resize and pad an RGB image so that both sides are multiples of 336 pixels, at most `num_crops` crops in all.
+    """Resize and pad an image so that both sides are multiples of 336 pixels, at most `num_crops` crops in all.
 
-    A tall image is handled as its transpose, so its padding ends up left and right.
+    It becomes RGB. A tall image is handled as its transpose, so its padding ends up left and right.
     """
+    if image.mode != "RGB":  # converting would copy it
+        image = image.convert("RGB")
     transposed = image.width < image.height
     if transposed:
         image = image.transpose(Image.Transpose.TRANSPOSE)
@@ -134,7 +136,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
         padded = make_flat_list_of_images(images)
         if do_resize:
-            padded = [np.asarray(hd_transform(_to_rgb(image), num_crops)) for image in padded]
+            padded = [np.asarray(hd_transform(_to_pil(image), num_crops)) for image in padded]
         image_sizes = [list(image.shape[:2]) for image in padded]
         pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP, device=device)
         for image, crops in zip(padded, pixel_values, strict=True):
@@ -168,10 +170,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
         crops[1 + rows * columns :] = 0
 
 
-def _to_rgb(image) -> Image.Image:
-    if not isinstance(image, Image.Image):
-        image = to_pil_image(image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+def _to_pil(image) -> Image.Image:
+    return image if isinstance(image, Image.Image) else to_pil_image(image)
 
 
 __all__ = ["Phi3VImageProcessor"]

@@ -78,7 +78,9 @@ def addresses(cache: Cache) -> torch.Tensor:
 
 def image_key(pixels: np.ndarray) -> bytes:
     """What stands for an image, uint8 (height, width, 3), among the tokens: equal for what the model sees as equal."""
-    return hashlib.sha256(f"{pixels.shape} ".encode() + memoryview(pixels).cast("B")).digest()
+    key = hashlib.sha256(f"{pixels.shape} ".encode())
+    key.update(pixels)
+    return key.digest()
 
 
 @dataclass

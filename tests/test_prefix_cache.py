@@ -47,6 +47,12 @@ def test_the_same_question_again_gets_the_same_answer(engine):
     assert answers[2].stats.cached_tokens == answers[2].stats.prompt_tokens - 1
 
 
+def test_an_image_is_known_in_another_mode(engine):
+    """By what the model sees of it."""
+    assert "Maple" in engine.answer(SIGN, [example("street_sign").convert("RGBA")]).text
+    assert engine.answer(SIGN, [example("street_sign")]).stats.cached_tokens > 0
+
+
 def test_another_image_of_the_same_size_is_looked_at(engine):
     image = example("street_sign")
     engine.answer(SIGN, [image])
