@@ -338,7 +338,7 @@ class Phi3Vision:
             return {}
         preprocess = self.processor.image_processor.preprocess
         inputs = preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device)
-        return {name: inputs[name].to(self.device) for name in ("pixel_values", "image_sizes")}
+        return {name: inputs[name] for name in ("pixel_values", "image_sizes")}  # the sizes are read on the CPU
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

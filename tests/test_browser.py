@@ -107,7 +107,8 @@ def visit(browser):
         each.close()
 
 
-@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_describe(server, visit, hello, viewport, scheme):
     visitor = visit(server.url, viewport=viewport, scheme=scheme)
     page = visitor.page

@@ -158,9 +158,8 @@ def main() -> None:
     if args.answers:
         args.answers.write_text("\n".join(lines) + "\n")
     print(table.markdown())
-    known, unseen = fonts.count(), fonts.count(held_out=True)
     print(f"\n{time.monotonic() - began:.0f} s on {args.device}, seed {args.seed}")
-    print(f"{known} typefaces of the training, {unseen} unseen; the model card's figures are of 169 and 17")
+    print(f"{fonts.installed()} typefaces of the training, {fonts.installed(held_out=True)} unseen ones")
 
 
 if __name__ == "__main__":

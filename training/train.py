@@ -146,7 +146,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     log = finish.Log(args.out / "log.txt" if ranks.rank == 0 else None)
     size = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("aux"))
     log(f"{size / 1e6:.2f} M parameters, {ranks.count} x {device}, {len(loader.processes)} renderers each")
-    log(f"{fonts.count()} typefaces")
+    log(f"{fonts.installed()} typefaces")
     check_attention(device, dtype)
     compile_pieces(cuda and not args.no_compile)
     optimizer = Optimizer(model, 1.2e-2 * args.learning_rate, 3e-3 * args.learning_rate)

@@ -58,10 +58,10 @@ def _plus(
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
 ):
     """`total` and a block's products with `x`; of 4 bits, which have a scale a group, the groups' sums."""
+    BLOCK_N: tl.constexpr = w.shape[0]
+    BLOCK_K: tl.constexpr = w.shape[1]
     if BITS == 4:
         sums = tl.sum(tl.reshape(_raised(w, PART, BITS, ON_GPU) * x[None, :], (BLOCK_N, BLOCK_K // GROUP, GROUP)), 2)
         sums -= (16.0 + 8.0) * tl.sum(tl.reshape(x, (BLOCK_K // GROUP, GROUP)), 1)[None, :]
@@ -152,26 +152,9 @@ def normed_product(
             scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
             squares += x * x
             whole += scaled
-            total = _plus(
-                total, w, scaled, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU, BLOCK_N, BLOCK_K
-            )
+            total = _plus(total, w, scaled, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
             if GATED:
-                above = _plus(
-                    above,
-                    up,
-                    scaled,
-                    scale_ptr,
-                    n + rows,
-                    inside,
-                    begin,
-                    part,
-                    WIDTH,
-                    BITS,
-                    GROUP,
-                    ON_GPU,
-                    BLOCK_N,
-                    BLOCK_K,
-                )
+                above = _plus(above, up, scaled, scale_ptr, n + rows, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
     result = _summed(total, whole, scale_ptr, n, inside, BITS) * size
     if GATED:
@@ -223,7 +206,7 @@ def added_product(
             k = place + part * WIDTH
             a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
             whole += a
-            total = _plus(total, w, a, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU, BLOCK_N, BLOCK_K)
+            total = _plus(total, w, a, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
     x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
     x += _summed(total, whole, scale_ptr, n, inside, BITS)
     tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)

@@ -119,6 +119,7 @@ class FastGenerate:
         step = self.graph or LeanStep(model)
         ids = input_ids.new_zeros(1, longest)
         ids[:, :count] = input_ids
+        # Not waited for: it is looked at once the first token has come.
         known = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=ids.is_cuda).copy_(ids, non_blocking=True)
         arriving = torch.zeros(1, dtype=torch.long, pin_memory=ids.is_cuda)
         arrived = torch.cuda.Event() if ids.is_cuda else None
