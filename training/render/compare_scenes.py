@@ -87,6 +87,13 @@ def _change(brief: Brief, things: list[shapes.Thing], ground: str, kind: str, sp
     return out, things[k].place
 
 
+def _moved(first: list[shapes.Thing], second: list[shapes.Thing], changes: list[tuple[str, object]]) -> list[str]:
+    """Names of the things that are in one image only, or in two places."""
+    images = {"position": first, "removed": first, "added": second}
+    places = [(images[kind], where[0] if kind == "position" else where) for kind, where in changes if kind in images]
+    return [t.name() for things, where in places for t in things if t.place == where]
+
+
 def _said(scenes: _Scenes, kind: str, where) -> Answer:
     """One difference between the first and the second image."""
     if kind == "position":
@@ -149,6 +156,9 @@ def scenes(brief: Brief) -> Picture | None:
             changes.append((one, where))
         if kind == "several" and all(t.place in spared for t in first):
             return None  # as well "entirely different"
+        moved = _moved(first, second, changes)
+        if len(set(moved)) < len(moved):
+            return None  # which of them went where can't be told
     changes.sort(key=lambda change: min(change[1]) if isinstance(change[1], tuple) else change[1])  # in reading order
     made = _Scenes(brief, [first, second], ground, rgb)
     shown = both([made.shown(0), made.shown(1)])
