@@ -147,6 +147,8 @@ def test_training_learns_and_the_export_answers(tmp_path):
     assert difference(tmp_path / "model") < 1e-3
     again = adopt(tmp_path / "model").state_dict()
     assert all(torch.equal(again[k], v) for k, v in loaded.state_dict().items() if not k.startswith("aux."))
+    deeper, crops = adopt(tmp_path / "model", vision_layers=SMALL.vision_layers + 1), torch.randn(1, 3, 336, 336)
+    assert torch.equal(deeper.encode(crops), loaded.encode(crops))
     (tmp_path / "model" / "tokenizer.json").write_text('{"model": {"vocab": {"H": 7, "a": 9}}}')
     head, vocabulary = adopt(tmp_path / "model").lm_head.weight, tokenizer.load().get_vocab()
     assert torch.equal(head[vocabulary["Ha"] if "Ha" in vocabulary else vocabulary["H"]], again["lm_head.weight"][7])

@@ -1,6 +1,10 @@
-"""Going on from an exported model, also under another vocabulary; the heads that only training has begin anew."""
+"""Going on from an exported model, also under another vocabulary or with more layers in the image tower.
+
+The heads that only training has begin anew.
+"""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,15 +37,21 @@ def respell(weights: dict[str, Tensor], model: PreviewModel, old: dict[str, int]
         weights[name] = rows
 
 
-def adopt(folder: Path, dtype: torch.dtype = torch.float32) -> PreviewModel:
-    """A model to train, from an exported folder."""
+def adopt(folder: Path, dtype: torch.dtype = torch.float32, vision_layers: int = 0) -> PreviewModel:
+    """A model to train, from an exported folder. More ``vision_layers`` than it has change nothing at first."""
     shape = checkpoint.shape_of(folder, vocabulary=tokenizer.vocabulary_size())
-    model = PreviewModel(shape, dtype)
+    known = shape.vision_layers
+    model = PreviewModel(replace(shape, vision_layers=max(vision_layers, known)), dtype)
+    layers = model.model.vision_embed_tokens.img_processor.vision_model.encoder.layers
+    added = [f"{checkpoint.TOWER}encoder.layers.{i}." for i in range(known, len(layers))]
+    for layer in layers[known:]:
+        torch.nn.init.zeros_(layer.self_attn.out_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.fc2.weight)
     weights = checkpoint.read(folder)
     old, new = _vocabulary(folder / "tokenizer.json"), _vocabulary(tokenizer.FILE)
     if old != new:
         respell(weights, model, old, new)
     missing, unexpected = model.load_state_dict(weights, strict=False)
-    if unexpected or any(not name.startswith("aux.") for name in missing):
+    if unexpected or any(not name.startswith(("aux.", *added)) for name in missing):
         raise ValueError(f"{folder} holds another model: {unexpected[:3]} unknown, {missing[:3]} missing")
     return model

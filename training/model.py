@@ -24,9 +24,9 @@ class Shape:
 
     vision: int = 256
     vision_mlp: int = 1024
-    vision_layers: int = 5
+    vision_layers: int = 7
     hidden: int = 320
-    mlp: int = 704
+    mlp: int = 896
     layers: int = 6
     vocabulary: int = 1024
 

@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--progress-start", type=float, default=0.0)
     parser.add_argument("--progress-end", type=float, default=1.0)
     parser.add_argument("--resume", type=Path, help="folder of an earlier run, or an exported model")
+    parser.add_argument("--vision-layers", type=int, default=0, help="give a resumed exported model's tower so many")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=0, help="rendering processes per GPU; 0: one per core but one")
     parser.add_argument("--batch-scale", type=float, default=1.0, help="1 suits a GPU with 80 GB or more")
@@ -137,7 +138,7 @@ def train(args: argparse.Namespace, loader: Loader) -> None:
     if args.resume and (args.resume / checkpoint.STATE).exists():
         model, state = checkpoint.load(args.resume, dtype)
     elif args.resume:
-        model, heads_first = adopt(args.resume, dtype), HEADS_FIRST
+        model, heads_first = adopt(args.resume, dtype, args.vision_layers), HEADS_FIRST
     else:
         model = PreviewModel(Shape(vocabulary=tokenizer.vocabulary_size()), dtype)
     model.to(device)
