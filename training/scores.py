@@ -19,12 +19,10 @@ def edits(a: str, b: str) -> int:
 
 def conclusion(answer: str) -> str:
     """The part of a comparison's answer that concludes; several differences may come in any order."""
-    if "Another difference is" in answer:
-        said = answer[max(0, answer.find("The difference is")) :].replace("Another difference is", "The difference is")
-        return "".join(sorted(part.strip() for part in said.split("The difference is")))
     for mark in ("The difference", "There is no difference", "There are ", "Both images", "All three", "They have"):
         if mark in answer:
-            return answer[answer.index(mark) :]
+            said = answer[answer.index(mark) :].replace("Another difference is", "The difference is")
+            return "".join(sorted(part.strip() for part in said.split("The difference is")))
     for name in ("first", "second", "third"):
         at = answer.rfind(f"The {name} image is different")
         if at >= 0:

@@ -10,6 +10,7 @@ from .brief import Brief
 from .comparison import ORDER, SAME, asked, both
 
 KINDS = {"color": 10, "shape": 10, "size": 9, "count": 12, "position": 10, "several": 24, "none": 15, "other": 8}
+Change = tuple[str, tuple[int, ...]]  # its kind and the places it concerns
 
 
 class _Scenes:
@@ -55,14 +56,14 @@ def _ground(name: str) -> str:
 
 
 def _change(brief: Brief, things: list[shapes.Thing], ground: str, kind: str, spared: set[int]):
-    """A copy of a scene with one change, and the place of it (the old one, where it moved): or None."""
+    """A copy of a scene with one change, and the places it concerns (where it moved, old and new): or None."""
     rng = brief.rng
     out = [replace(t) for t in things]
     free = [p for p in range(9) if all(t.place != p for t in things) and p not in spared]
     open_ = [k for k, t in enumerate(things) if t.place not in spared]
     if kind == "added" and free:
         new = shapes.new_thing(rng, rng.choice(free), ground)
-        return sorted([*out, new], key=lambda t: t.place), new.place
+        return sorted([*out, new], key=lambda t: t.place), (new.place,)
     if not open_:
         return None
     k = rng.choice(open_)
@@ -84,17 +85,16 @@ def _change(brief: Brief, things: list[shapes.Thing], ground: str, kind: str, sp
         return sorted(out, key=lambda t: t.place), (things[k].place, new.place)
     else:
         return None
-    return out, things[k].place
+    return out, (things[k].place,)
 
 
-def _moved(first: list[shapes.Thing], second: list[shapes.Thing], changes: list[tuple[str, object]]) -> list[str]:
+def _moved(first: list[shapes.Thing], second: list[shapes.Thing], changes: list[Change]) -> list[str]:
     """Names of the things that are in one image only, or in two places."""
     images = {"position": first, "removed": first, "added": second}
-    places = [(images[kind], where[0] if kind == "position" else where) for kind, where in changes if kind in images]
-    return [t.name() for things, where in places for t in things if t.place == where]
+    return [t.name() for kind, where in changes for t in images.get(kind, ()) if t.place == where[0]]
 
 
-def _said(scenes: _Scenes, kind: str, where) -> Answer:
+def _said(scenes: _Scenes, kind: str, where: tuple[int, ...]) -> Answer:
     """One difference between the first and the second image."""
     if kind == "position":
         old, _, place0 = scenes.at(0, where[0])
@@ -102,10 +102,10 @@ def _said(scenes: _Scenes, kind: str, where) -> Answer:
         return [f"the {old.name()} is ", place0, " in the first image and ", place1, " in the second"]
     if kind in ("added", "removed"):
         image = int(kind == "added")
-        thing, name, spot = scenes.at(image, where)
+        thing, name, spot = scenes.at(image, where[0])
         only = "only the second" if image else "only the first"
         return [f"{only} image has ", *shapes.describe(thing, name), " ", spot]
-    (a, name_a, spot), (b, name_b, _) = scenes.at(0, where), scenes.at(1, where)
+    (a, name_a, spot), (b, name_b, _) = scenes.at(0, where[0]), scenes.at(1, where[0])
     if kind == "color":
         one = Ref(a.color, name_a.canvas, name_a.marks[: len(a.color)])
         two = Ref(b.color, name_b.canvas, name_b.marks[: len(b.color)])
@@ -130,7 +130,7 @@ def scenes(brief: Brief) -> Picture | None:
     ground, rgb = shapes.ground_of(rng)
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     first = shapes.scatter(rng, rng.randint(3 if kind == "several" else 1, 3 + round(2 * brief.difficulty)), ground)
-    changes: list[tuple[str, object]] = []
+    changes: list[Change] = []
     second = first
     if kind == "other":
         second = shapes.scatter(rng, rng.randint(1, 4), ground)
@@ -152,14 +152,14 @@ def scenes(brief: Brief) -> Picture | None:
             if changed is None:
                 return None
             second, where = changed
-            spared |= set(where) if isinstance(where, tuple) else {where}
+            spared |= set(where)
             changes.append((one, where))
         if kind == "several" and all(t.place in spared for t in first):
             return None  # as well "entirely different"
         moved = _moved(first, second, changes)
         if len(set(moved)) < len(moved):
             return None  # which of them went where can't be told
-    changes.sort(key=lambda change: min(change[1]) if isinstance(change[1], tuple) else change[1])  # in reading order
+    changes.sort(key=lambda change: min(change[1]))  # in reading order
     made = _Scenes(brief, [first, second], ground, rgb)
     shown = both([made.shown(0), made.shown(1)])
     if kind == "none":
