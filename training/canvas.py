@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from . import effects, fonts
 from .geometry import CELL, CROP, PATCH, Layout, fit, pad
-from .palette import COLORS, SHAPES, Rgb, outline
+from .palette import COLORS, SHAPES, Rgb, nearest, outline, vivid
 
 SLOTS = 3  # characters that are labelled in one patch
 CHARACTERS = 95  # 0 is blank, then "!" to "~"
-SEGMENTS = 1 + len(SHAPES) * len(COLORS)
+SEGMENTS = 1 + (len(SHAPES) + 1) * len(COLORS)  # nothing, a shape of some colour, type of some colour
 
 # Aspect ratio (long side over short) that leads to each number of crops along the long side.
 _RATIOS = {(1, 1): (1, 2.0), (2, 2): (1, 1.95), (2, 1): (2, 2.95), (3, 1): (3, 3.9), (4, 1): (4, 5.5)}
@@ -111,7 +111,7 @@ class Canvas:
         return (_advances(font, text)[-1] + self.tracking * font.size * len(text)) / self.scale
 
     def text(self, x: float, y: float, text: str, face: str, size: float, fill: Rgb) -> Ref:
-        """Draw one line from ``x`` on the baseline ``y``."""
+        """Draw one line from ``x`` on the baseline ``y``. Characters are labelled, and a colour."""
         font, s = self.font(face, size), self.scale
         track = self.tracking * font.size
         edges = _advances(font, text)
@@ -127,6 +127,11 @@ class Canvas:
             cx = x + ((edges[i] + edges[i + 1]) / 2 + i * track) / s
             code = ord(ch) - 32
             self.marks.append((cx, cy, code if 0 < code < CHARACTERS else 0))
+        if vivid(fill):
+            width, height = (edges[-1] + len(text) * track) / s, font.size / s
+            top, bottom = y - 0.6 * height, y - 0.1 * height
+            box = [(x, top), (x + width, top), (x + width, bottom), (x, bottom)]
+            self.segments.append((box, 1 + len(SHAPES) * len(COLORS) + list(COLORS).index(nearest(fill))))
         return Ref(text, self, list(range(first, len(self.marks))))
 
     def mark(self, text: str, x: float, y: float) -> Ref:
@@ -208,7 +213,7 @@ class Canvas:
         return grid[:, 1] * (self.padded[0] // CELL + 1) + grid[:, 0]
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Characters (rows, columns, SLOTS) and shapes (rows, columns) of the padded image's patches."""
+        """Characters (rows, columns, SLOTS) and segments (rows, columns) of the padded image's patches."""
         rows, columns = self.padded[1] // PATCH, self.padded[0] // PATCH
         characters = np.zeros((rows, columns, SLOTS), np.uint8)
         if self.marks:

@@ -102,12 +102,23 @@ _QUESTION = (
     "when",
     "can ",
     "could ",
+    "would ",
+    "was ",
+    "were ",
+    "has ",
+    "have ",
+    "any ",
     "in what",
+    "in which",
+    "at what",
+    "at which",
+    "on what",
+    "on which",
 )
 
 
-def _dress(rng: random.Random, text: str) -> str:
-    """Greeting, case, punctuation and typing errors, as they come."""
+def _dress(rng: random.Random, text: str, careless: float) -> str:
+    """Greeting, case, punctuation and typing errors, as they come, the latter ``careless`` times as often."""
     asks = text.lower().startswith(_QUESTION)
     if rng.random() < 0.12 and not asks:
         text = rng.choice(_BEFORE) + text
@@ -119,11 +130,11 @@ def _dress(rng: random.Random, text: str) -> str:
     if rng.random() < 0.1:
         text += rng.choice(_AFTER)
     k = rng.random()
-    if k < 0.12:
+    if k < 0.12 * careless:
         text = text.lower()
-    elif k < 0.15:
+    elif k < 0.12 * careless + 0.03:
         text = text.upper()
-    return _mistype(rng, text) if rng.random() < 0.06 else text
+    return _mistype(rng, text) if rng.random() < 0.06 * careless else text
 
 
 def _mistype(rng: random.Random, text: str) -> str:
@@ -152,7 +163,13 @@ def ask(
             break
     new = unseen(intent, wording)
     if not slots:
-        return _dress(rng, wording), new
+        return _dress(rng, wording, 1 if held_out else 2), new
     filled = wording.format(*slots) if wording.count("{}") == len(slots) else wording.replace("{}", slots[0])
-    # What is asked about keeps its spelling: it has to be found in the picture.
-    return filled[:1].upper() + filled[1:] + ("?" if filled.lower().startswith(_QUESTION) else "."), new
+    # What is asked about keeps its letters: it has to be found in the picture.
+    asks = filled.lower().startswith(_QUESTION)
+    if rng.random() < 0.1 and not asks:
+        filled = rng.choice(_BEFORE) + filled
+        asks = filled.startswith(("can ", "could "))
+    if rng.random() < 0.85:
+        filled += "?" if asks else "."
+    return (filled.lower() if rng.random() < 0.25 else filled[:1].upper() + filled[1:]), new

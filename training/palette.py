@@ -42,6 +42,11 @@ def tint(rng: random.Random, name: str, jitter: int = 10) -> Rgb:
     return tuple(min(255, max(0, v + rng.randint(-jitter, jitter))) for v in rng.choice(COLORS[name]))
 
 
+def vivid(rgb: Rgb) -> bool:
+    """Whether it is a colour rather than a shade of gray."""
+    return max(rgb) - min(rgb) > 70
+
+
 def nearest(rgb: Rgb) -> str:
     """The name of a colour."""
     return min(COLORS, key=lambda name: min(contrast(rgb, c) for c in COLORS[name]))

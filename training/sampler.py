@@ -23,6 +23,7 @@ RENDERERS = {
 }
 # What is read or counted worst comes more often in training, and what has small type is harder there.
 OFTEN = {"document": 1.75, "receipt": 1.7, "book": 1.4, "shapes": 1.5}
+RARE = 0.75  # power of the questions' weights in training
 SMALL = ("document", "receipt")
 SILENT = {"page": page.render}  # nothing is asked about these
 
@@ -153,13 +154,17 @@ def draw(
 def choose(
     rng: random.Random, picture: Picture, count: int, held_out: bool = False, task: str | None = None
 ) -> Sample:
-    """Pick questions, heavier ones more often, none twice as long as there are others."""
+    """Pick questions, heavier ones more often, none twice as long as there are others.
+
+    Training takes rare questions somewhat more often than people ask them.
+    """
+    power = 1 if held_out else RARE
     left = [q for q in picture.questions if task is None or q.task == task]
     asked = []
     while len(asked) < count:
         if not left:
             left = [q for q in picture.questions if task is None or q.task == task]
-        k = rng.choices(range(len(left)), [q.weight for q in left])[0]
+        k = rng.choices(range(len(left)), [q.weight**power for q in left])[0]
         question = left.pop(k)
         instruction, unseen = instructions.ask(rng, question.intent, question.slots, held_out, len(picture.canvases))
         asked.append((question, instruction, unseen))

@@ -3,7 +3,8 @@
 from ..canvas import Ref, join
 from ..palette import ink
 from ..picture import Answer, Picture, Question, quoted
-from ..text import cap, phrase, sentences
+from ..prose import passage
+from ..text import cap, phrase
 from .brief import Brief, place, shrink
 
 
@@ -53,7 +54,7 @@ def render(brief: Brief) -> Picture | None:
         numbered = bullets and not mark
         first_item = True
         for n in range(items):
-            words = sentences(rng, rng.randint(1, 5) if bullets else rng.randint(4, 60), brief.held_out)
+            words = passage(rng, rng.randint(1, 5) if bullets else rng.randint(4, 60), brief.held_out)
             while words and _length(words) > budget:
                 words.pop()
             if not words:

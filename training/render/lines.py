@@ -1,7 +1,7 @@
 """A few words on a plain ground: labels, slogans, prices, single characters, lines in several colours."""
 
 from ..canvas import join
-from ..palette import COLORS, contrast, ink, luminance, nearest, tint
+from ..palette import COLORS, contrast, ink, luminance, nearest, tint, vivid
 from ..picture import Picture, Question
 from ..text import code, phrase
 from .brief import Brief, place, shrink
@@ -45,7 +45,11 @@ def _colored(brief: Brief) -> Picture | None:
     everything = join([line for block in refs for line in block], "\n")
     questions = [Question("text", "read", [everything])]
     for name, block in zip(names, refs, strict=True):
-        questions.append(Question("colored text", "colored_text", [join(block, " ")], (name,), weight=4))
+        words = join(block, " ")
+        questions.append(Question("colored text", "colored_text", [words], (name,), weight=4))
+        questions.append(
+            Question("text color", "text_color_of", ['"', words, f'" is {name}.'], (words.text,), weight=1)
+        )
     summary = ["lines of text in ", " and ".join(names[:2]) if count == 2 else ", ".join(names)]
     questions.append(Question("describe", "short", ["The image shows ", *summary, "."], weight=0.4))
     return Picture("lines", [canvas], questions, ['the text "', join(refs[0], " "), '"'])
@@ -54,7 +58,7 @@ def _colored(brief: Brief) -> Picture | None:
 def render(brief: Brief) -> Picture | None:
     """Draw it."""
     rng = brief.rng
-    if brief.difficulty > 0.25 and rng.random() < 0.22:
+    if brief.difficulty > 0.25 and rng.random() < (0.22 if brief.held_out else 0.4):
         return _colored(brief)
     canvas = brief.canvas()
     if rng.random() < 0.15:
@@ -87,4 +91,6 @@ def render(brief: Brief) -> Picture | None:
         Question("color", "background_color", [f"The background is {paper}."], weight=0.2),
         Question("text", "is_text", ['Yes, the text is "', flat, '".'], weight=0.2),
     ]
+    if vivid(fill):
+        questions.append(Question("text color", "text_color", [f"The text is {nearest(fill)}."], weight=0.3))
     return Picture("lines", [canvas], questions, summary)
