@@ -9,6 +9,7 @@ own `generate` with its defaults on the same model.
 """
 
 import argparse
+import gc
 import os
 import resource
 import time
@@ -130,7 +131,9 @@ def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: in
         began = time.perf_counter()
         answer = with_transformers(engine, question, images, request.num_crops, tokens)
         measured["transformers' defaults"].add(began, answer)
-        engine._prefixes.clear()  # what is kept of earlier runs, as much as the GPU has room for, isn't the request's
+        # What is kept of earlier runs, as much as the GPU has room for, and transformers' own isn't the request's.
+        engine._prefixes.clear()
+        gc.collect()
         reset_peak_memory(engine.device)
         for key, words in (("engine", question), ("engine, image seen before", "Now " + question[:200])):
             began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 STEP = 256  # positions by which a layer's room grows
+BAND = 2**21  # bytes of an image that are hashed one after another
 WORTHWHILE = 16  # positions; fewer in common are as quick to compute
 
 
@@ -76,11 +78,19 @@ def addresses(cache: Cache) -> torch.Tensor:
     return torch.tensor([[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms])
 
 
-def image_key(pixels: np.ndarray) -> bytes:
-    """What stands for an image, uint8 (height, width, 3), among the tokens: equal for what the model sees as equal."""
-    key = hashlib.sha256(f"{pixels.shape} ".encode())
-    key.update(pixels)
-    return key.digest()
+def image_key(pixels: np.ndarray, threads: Executor) -> list[Future]:
+    """What stands for an image, uint8 (height, width, 3), among the tokens: equal for what the model sees as equal.
+
+    The bytes, in parts that `threads` compute at the same time.
+    """
+    bands = np.array_split(pixels, -(-pixels.nbytes // BAND))
+    return [threads.submit(_digest, pixels.shape, band) for band in bands]
+
+
+def _digest(shape: tuple[int, ...], band: np.ndarray) -> bytes:
+    digest = hashlib.sha256(f"{shape} ".encode())
+    digest.update(band)
+    return digest.digest()
 
 
 @dataclass

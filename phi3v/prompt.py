@@ -22,7 +22,7 @@ class Prompt:
     Attributes:
         ids: of the whole prompt.
         pixels: the images after the HD transform, uint8 (height, width, 3), in order.
-        image_keys: their `image_key`s, once these are there.
+        image_keys: their `image_key`s, whose parts may not be there yet.
         tokens_of_image: positions that each image takes.
         num_crops: crops that each takes at most.
         image_token_id: what `ids` has at image positions.
@@ -30,7 +30,7 @@ class Prompt:
 
     ids: list[int]
     pixels: list[np.ndarray]
-    image_keys: list[Future]
+    image_keys: list[list[Future]]
     tokens_of_image: list[int]
     num_crops: int
     image_token_id: int
@@ -39,7 +39,7 @@ class Prompt:
     def keys(self) -> list[Hashable]:
         """`ids`, but images in place of their positions' one id: equal where the model sees the same."""
         pairs = zip(self.image_keys, self.tokens_of_image, strict=True)
-        keys = iter([key for future, count in pairs for key in [future.result()] * count])
+        keys = iter([key for parts, count in pairs for key in [b"".join(part.result() for part in parts)] * count])
         return [next(keys) if token == self.image_token_id else token for token in self.ids]
 
     def pixels_from(self, position: int) -> list[np.ndarray]:
@@ -85,8 +85,8 @@ class Prompter:
         ids = self.processor.encode(text, tokens)
         self._check_length(len(ids))
         pixels = [np.asarray(hd_transform(image, num_crops)) for image in all_images]
-        threads = ThreadPoolExecutor(max(1, len(pixels)))  # those of a pool that is kept would not survive a fork
-        image_keys = [threads.submit(image_key, each) for each in pixels]
+        threads = ThreadPoolExecutor()  # those of a pool that is kept would not survive a fork
+        image_keys = [image_key(each, threads) for each in pixels]
         threads.shutdown(wait=False)
         return Prompt(ids, pixels, image_keys, tokens, num_crops, self.processor.image_token_id)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from phi3v import Phi3VProcessor
-from training import batches, canvas, checkpoint, fonts, instructions, losses, sampler, tokenizer
+from training import batches, canvas, checkpoint, fonts, instructions, losses, palette, prose, sampler, text, tokenizer
 from training.adopt import adopt
 from training.export import difference
 from training.model import PreviewModel, Shape
@@ -115,6 +115,32 @@ def test_wordings_are_held_out():
     assert not any(seen)
     assert any(held)
     assert edits("kitten", "sitting") == 3
+
+
+def test_what_is_asked_about_keeps_its_letters():
+    rng = random.Random(4)
+    asked = [instructions.ask(rng, "item", ("2 x Olive OIL",))[0] for _ in range(200)]
+    assert all("2 x olive oil" in question.lower() for question in asked)
+    assert any("2 x Olive OIL" in question for question in asked)
+
+
+def test_prose_has_no_word_that_is_held_out():
+    held = {word for part in (text.NOUNS, text.ADJECTIVES, text.VERBS) for word in part[1]}
+    words = re.findall("[a-z]+", re.sub(r"{\w+}", "", " ".join(prose.SENTENCES).lower()))
+    assert len(set(words)) > 2000
+    assert not held & {word.removesuffix(end) for word in words for end in ("", "s", "ed", "ing")}
+    assert not set("{}") & set(" ".join(prose.passage(random.Random(1), 5000)))
+
+
+def test_type_is_labelled_with_its_colour():
+    rng = random.Random(2)
+    surface = canvas.Canvas(rng, (1, 1), 1, (255, 255, 255), size=(336, 336))
+    surface.text(20, 100, "RED", fonts.choose(rng), 60, palette.COLORS["red"][0])
+    surface.text(20, 250, "BLACK", fonts.choose(rng), 60, (0, 0, 0))
+    labels = surface.labels()[1]
+    red = 1 + len(palette.SHAPES) * len(palette.COLORS) + list(palette.COLORS).index("red")
+    assert set(labels[:12].flat) == {0, red}
+    assert not labels[12:].any()
 
 
 def test_training_learns_and_the_export_answers(tmp_path):
