@@ -111,7 +111,7 @@ class Canvas:
         return (_advances(font, text)[-1] + self.tracking * font.size * len(text)) / self.scale
 
     def text(self, x: float, y: float, text: str, face: str, size: float, fill: Rgb) -> Ref:
-        """Draw one line from ``x`` on the baseline ``y``. Characters are labelled, and a colour."""
+        """Draw one line from ``x`` on the baseline ``y``; its characters and its colour are labelled."""
         font, s = self.font(face, size), self.scale
         track = self.tracking * font.size
         edges = _advances(font, text)
