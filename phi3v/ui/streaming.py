@@ -90,7 +90,8 @@ def answers(
                 if stop and stop.is_set():
                     stream.close()  # goes on to the end, which is near now, for the final statistics
                 # More often, the page's updates take time from the model where they share a CPU.
-                if time.monotonic() - shown_at >= POLL_SECONDS:
+                first_words = piece and text == piece
+                if first_words or time.monotonic() - shown_at >= POLL_SECONDS:
                     shown_at = time.monotonic()
                     yield text, progress_line(stream)
         finally:
