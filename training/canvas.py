@@ -131,7 +131,7 @@ class Canvas:
             width, height = (edges[-1] + len(text) * track) / s, font.size / s
             top, bottom = y - 0.6 * height, y - 0.1 * height
             box = [(x, top), (x + width, top), (x + width, bottom), (x, bottom)]
-            self.segments.append((box, 1 + len(SHAPES) * len(COLORS) + list(COLORS).index(nearest(fill))))
+            self.segments.append((box, _segment(len(SHAPES), nearest(fill))))
         return Ref(text, self, list(range(first, len(self.marks))))
 
     def mark(self, text: str, x: float, y: float) -> Ref:
@@ -182,7 +182,7 @@ class Canvas:
             self.ellipse(x - r, y - r, x + r, y + r, outline=rgb, width=max(2, 0.3 * r))
         else:
             self.polygon(points, rgb, edge)
-        self.segments.append((points, 1 + SHAPES.index(kind) * len(COLORS) + list(COLORS).index(color)))
+        self.segments.append((points, _segment(SHAPES.index(kind), color)))
 
     # The finished image and its labels ----------------------------------------------------------------------------
 
@@ -229,6 +229,11 @@ class Canvas:
             placed = self._place(np.array(points)) / PATCH - 0.5
             ImageDraw.Draw(shapes).polygon([tuple(p) for p in placed], fill=value)
         return characters, np.asarray(shapes)
+
+
+def _segment(kind: int, color: str) -> int:
+    """The label of a shape by its number, or of type, which comes after all shapes, in a colour."""
+    return 1 + kind * len(COLORS) + list(COLORS).index(color)
 
 
 def _advances(font: ImageFont.FreeTypeFont, text: str) -> list[float]:

@@ -117,12 +117,18 @@ _QUESTION = (
 )
 
 
-def _dress(rng: random.Random, text: str, careless: float) -> str:
-    """Greeting, case, punctuation and typing errors, as they come, the latter ``careless`` times as often."""
+def _greeted(rng: random.Random, text: str, share: float) -> tuple[str, bool]:
+    """The text, in a ``share`` of the cases with words before it, unless it is a question; and whether it is one."""
     asks = text.lower().startswith(_QUESTION)
-    if rng.random() < 0.12 and not asks:
+    if rng.random() < share and not asks:
         text = rng.choice(_BEFORE) + text
         asks = text.startswith(("can ", "could "))
+    return text, asks
+
+
+def _dress(rng: random.Random, text: str, careless: float) -> str:
+    """Greeting, case, punctuation and typing errors, as they come, the latter ``careless`` times as often."""
+    text, asks = _greeted(rng, text, 0.12)
     text = text[:1].upper() + text[1:]
     if text[-1].isalnum() or text[-1] == ")":
         k = rng.random()
@@ -166,10 +172,7 @@ def ask(
         return _dress(rng, wording, 1 if held_out else 2), new
     filled = wording.format(*slots) if wording.count("{}") == len(slots) else wording.replace("{}", slots[0])
     # What is asked about keeps its letters: it has to be found in the picture.
-    asks = filled.lower().startswith(_QUESTION)
-    if rng.random() < 0.1 and not asks:
-        filled = rng.choice(_BEFORE) + filled
-        asks = filled.startswith(("can ", "could "))
+    filled, asks = _greeted(rng, filled, 0.1)
     if rng.random() < 0.85:
         filled += "?" if asks else "."
     return (filled.lower() if rng.random() < 0.25 else filled[:1].upper() + filled[1:]), new
