@@ -9,7 +9,6 @@ own `generate` with its defaults on the same model.
 """
 
 import argparse
-import gc
 import os
 import resource
 import time
@@ -81,7 +80,8 @@ def pictures(request: Request) -> list[Image.Image]:
 def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops: int, tokens: int) -> Iterator[str]:
     """The answer as transformers alone makes it."""
     prompt = engine._prompter(question, images, (), num_crops)
-    inputs = engine._inputs(prompt) | engine._images(prompt, 0)
+    inputs = {name: value.to(engine.device) for name, value in engine._inputs(prompt).items()}
+    inputs |= engine._images(prompt, 0)
     # The engine's streamer: transformers' own holds a word back until the next begins.
     streamer = TokenStreamer(engine.processor.tokenizer, Stats(), time.perf_counter())
 
@@ -100,11 +100,11 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
         times = [time.perf_counter()]
         prompt = engine._prompter(question, pictures(request), (), request.num_crops)
         times[0] = time.perf_counter()
-        inputs = engine._inputs(prompt) | engine._images(prompt, 0)
+        ids, images = engine._inputs(prompt)["input_ids"].to(engine.device), engine._images(prompt, 0)
         synchronize(engine.device)
         times.append(time.perf_counter())
         with torch.inference_mode():
-            embeds = engine.model.model.embed(**{k: v for k, v in inputs.items() if k != "attention_mask"})
+            embeds = engine.model.model.embed(ids, **images)
             synchronize(engine.device)
             times.append(time.perf_counter())
             cache = roomy_cache(engine.model.config.num_hidden_layers)
@@ -118,28 +118,40 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
     return ", ".join(f"{name} {value * 1e3:,.0f} ms" for name, value in zip(names, runs[-1], strict=True))
 
 
-def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: int) -> None:
-    """Print a request's rows."""
+def words_of(request: Request) -> str:
+    """A question of so many words."""
+    return "word " * request.words
+
+
+def defaults(engine: Phi3Vision, request: Request, tokens: int, runs: int) -> Row:
+    """A request's row for transformers alone, before the engine has put kernels of its own into the model."""
+    for number in range(runs + 1):
+        if number < 2:  # the first is to warm up
+            row = Row()
+        images, began = pictures(request), time.perf_counter()
+        row.add(began, with_transformers(engine, words_of(request), images, request.num_crops, tokens))
+    return row
+
+
+def compare(engine: Phi3Vision, limits: Limits, name: str, row_of_defaults: Row, tokens: int, runs: int) -> None:
+    """Measure a request's other rows, and print all."""
     request = REQUESTS[name]
-    question = "word " * request.words
+    question = words_of(request)
     settings = {"num_crops": request.num_crops, "max_new_tokens": tokens}
-    rows = {"transformers' defaults": Row(), "engine": Row(), "engine, image seen before": Row()}
+    rows = {"transformers' defaults": row_of_defaults}
     prompt_tokens = 0
-    for number in range(runs + 1):  # the first is to warm up
+    for number in range(runs + 1):
+        if number < 2:  # the first is to warm up
+            rows |= {"engine": Row(), "engine, image seen before": Row()}
         images = pictures(request)
-        measured = rows if number else {key: Row() for key in rows}
-        began = time.perf_counter()
-        answer = with_transformers(engine, question, images, request.num_crops, tokens)
-        measured["transformers' defaults"].add(began, answer)
-        # What is kept of earlier runs, as much as the GPU has room for, and transformers' own isn't the request's.
-        engine._prefixes.clear()
-        gc.collect()
+        engine._prefixes.clear()  # what is kept of earlier runs, as much as the GPU has room for, isn't the request's
         reset_peak_memory(engine.device)
         for key, words in (("engine", question), ("engine, image seen before", "Now " + question[:200])):
             began = time.perf_counter()
             stream = engine.stream(words, images, **settings)
-            measured[key].add(began, stream)
+            rows[key].add(began, stream)
             prompt_tokens = max(prompt_tokens, stream.stats.prompt_tokens)
+    memory = peak_memory(engine.device)
     crops = len(request.images) * (request.num_crops + 1)
     first = limits.first_token_seconds(engine.model, prompt_tokens, crops)
     gap = limits.decode_seconds(engine.model, prompt_tokens)
@@ -147,7 +159,7 @@ def compare(engine: Phi3Vision, limits: Limits, name: str, tokens: int, runs: in
     print("| | TTFT | of the limit | ms a token | 95 % | tok/s | of the limit |\n|---|---:|---:|---:|---:|---:|---:|")
     for key, row in rows.items():
         print(f"| {key} | {row.cells(first, gap)} |")
-    print(f"\nmost memory in use, {peak_memory(engine.device)}")
+    print(f"\nmost memory in use, {memory}")
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -181,18 +193,26 @@ def main() -> None:
         with torch.no_grad():
             engine.model.lm_head.weight[engine._end_ids] = 128 if options.quantize else 0  # answers of equal length
     loaded_at = time.perf_counter()
+    names = [name for name, request in REQUESTS.items() if wanted(name, request, engine, options.requests)]
+    rows = {name: defaults(engine, REQUESTS[name], options.tokens, options.runs) for name in names}
+    warming_at = time.perf_counter()
     engine.warm_up()
     warm_at = time.perf_counter()
     limits = measure(engine.device, engine.dtype)
     device = f"{engine.device_name} ({os.cpu_count()} CPUs)"
     print(f"{device}, {engine.precision}, {engine.attn_implementation}, torch {torch.__version__}")
-    print(f"loaded in {loaded_at - began:.0f} s, warm after {warm_at - loaded_at:.1f} s more")
+    print(f"loaded in {loaded_at - began:.0f} s, warm after {warm_at - warming_at:.1f} s more")
     rate = f"{limits.matrix_rate / 1e12:,.2f} TFLOP/s"
     print(f"a copy moves {limits.bandwidth / 1e9:,.0f} GB/s, a matrix product takes {rate}")
-    for name, request in REQUESTS.items():
-        fits = request.num_crops <= engine.num_crops and request.words < engine.context_length - 3000
-        if name in options.requests if options.requests is not None else fits:
-            compare(engine, limits, name, options.tokens, options.runs)
+    for name in names:
+        compare(engine, limits, name, rows[name], options.tokens, options.runs)
+
+
+def wanted(name: str, request: Request, engine: Phi3Vision, chosen: list[str] | None) -> bool:
+    """Whether a request was chosen, or with none chosen fits the model."""
+    if chosen is not None:
+        return name in chosen
+    return request.num_crops <= engine.num_crops and request.words < engine.context_length - 3000
 
 
 if __name__ == "__main__":

@@ -151,19 +151,20 @@ class Phi3VImageProcessor(BaseImageProcessor):
     def _fill(self, crops: torch.Tensor, image: np.ndarray) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
         rows, columns = image.shape[0] // CROP, image.shape[1] // CROP
-        device = crops.device
-        mean, std = (
-            torch.tensor(values, device=device)[:, None, None] for values in (self.image_mean, self.image_std)
-        )
-        pixels = torch.empty(image.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        device, on_gpu = crops.device, crops.is_cuda
+        statistics = torch.tensor([self.image_mean, self.image_std], pin_memory=on_gpu)
+        mean, std = statistics.to(device, non_blocking=True)[..., None, None]
+        pixels = torch.empty(image.shape, dtype=torch.uint8, pin_memory=on_gpu)
         pixels.numpy()[:] = image
         pixels = pixels.to(device, non_blocking=True).permute(2, 0, 1)
         normalised = torch.empty(pixels.shape, device=device)
-        for row in range(rows):  # what one row of crops takes stays in the CPU's cache
-            band = slice(row * CROP, (row + 1) * CROP)
+        at_once = rows if on_gpu else 1  # what one row of crops takes stays in a CPU's cache
+        for row in range(0, rows, at_once):
+            band = slice(row * CROP, (row + at_once) * CROP)
             normalised[:, band].copy_(pixels[:, band]).div_(255).sub_(mean).div_(std)
-            cut = normalised[:, band].unflatten(2, (columns, CROP)).permute(2, 0, 1, 3)
-            crops[1 + row * columns : 1 + (row + 1) * columns] = cut
+            cut = normalised[:, band].unflatten(1, (at_once, CROP)).unflatten(3, (columns, CROP))
+            cut = cut.permute(1, 3, 0, 2, 4)
+            crops[1 + row * columns : 1 + (row + at_once) * columns].view(cut.shape).copy_(cut)
         # Neither antialiased nor clamped, as in the reference.
         size = (CROP, CROP)
         crops[0] = torch.nn.functional.interpolate(normalised[None], size, mode="bicubic", align_corners=False)[0]

@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -295,31 +297,24 @@ class Phi3Vision:
         # Keys beyond this many positions are rotated otherwise, all of a sequence's: see `Phi3VRotaryEmbedding`.
         limit, count = self.model.config.original_max_position_embeddings, len(prompt.ids)
         crosses = count <= limit < count + settings["max_new_tokens"]  # all is computed anew then, images too
-        cache = None
-
-        def begin() -> dict:
-            nonlocal cache
-            cache, length = self._prefixes.take(prompt.keys, count > limit)
-            streamer.stats.cached_tokens = length
-            if cache is None:
-                cache = roomy_cache(self.model.config.num_hidden_layers)
-            self._prefixes.make_room(self._kv_bytes(count))
-            return {"past_key_values": cache, **self._images(prompt, 0 if crosses else length)}
-
-        def fast(model, input_ids: torch.LongTensor, **prepared) -> torch.LongTensor:
-            prepared |= begin()  # not before: the images' keys are computed while `generate` makes itself ready
-            return self._fast(model, input_ids, streamer=streamer, **prepared)
-
         try:
+            keys = prompt.keys([self._prefixes.known(image) for image in prompt.images])
+            cache, length = self._prefixes.take(keys, count > limit)
+            streamer.stats.cached_tokens = length
+            cache = cache or roomy_cache(self.model.config.num_hidden_layers)
+            self._prefixes.make_room(self._kv_bytes(count))
+            inputs = self._inputs(prompt)
+            images = self._images(prompt, 0 if crosses else length)
+            if self._fast:
+                # Begun before `generate` makes itself ready, and waits for no GPU since its ids are on the CPU.
+                embeds = self._embeds(prompt, images)
+                inputs["custom_generate"] = partial(self._fast, streamer=streamer, cache=cache, images=embeds)
+            else:
+                inputs = {name: value.to(self.device) for name, value in inputs.items()}
+                inputs |= {**images, "past_key_values": cache}
             streamer.next_tokens_are_prompt = True
-            self.model.generate(
-                **self._inputs(prompt),
-                **settings,
-                **({"custom_generate": fast} if self._fast else begin()),
-                streamer=streamer,
-                stopping_criteria=[StopWhenSet(stop)],
-            )
-            self._prefixes.put([*prompt.keys, *streamer.ids], cache, cache.get_seq_length() > limit)
+            self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
+            self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
                 return False  # and the error no longer holds the tensors of the frames it came from
@@ -327,18 +322,27 @@ class Phi3Vision:
         return True
 
     def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
-        """What `generate` takes of a prompt's text."""
-        ids = torch.tensor([prompt.ids], device=self.device)
+        """What `generate` takes of a prompt's text, on the CPU."""
+        ids = torch.tensor([prompt.ids])
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def _images(self, prompt: Prompt, position: int) -> dict[str, torch.Tensor]:
-        """What it takes of the images from this position on."""
-        pixels = prompt.pixels_from(position)
-        if not pixels:
+        """What it takes of the images that begin at this position or later."""
+        images = [image for image, start in zip(prompt.images, prompt.starts, strict=True) if start >= position]
+        if not images:
             return {}
+        arrays = [np.frombuffer(image.data, np.uint8).reshape(*image.size[::-1], 3) for image in images]
         preprocess = self.processor.image_processor.preprocess
-        inputs = preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device)
+        inputs = preprocess(arrays, prompt.num_crops, do_resize=False, device=self.device)
         return {name: inputs[name] for name in ("pixel_values", "image_sizes")}  # the sizes are read on the CPU
+
+    def _embeds(self, prompt: Prompt, images: dict[str, torch.Tensor]) -> list[tuple[int, torch.Tensor]]:
+        """The image tower's embeddings of the last images of a prompt, each with the position where it begins."""
+        if not images:
+            return []
+        count = len(images["image_sizes"])
+        embeds = self.model.get_image_features(**images).split(prompt.tokens_of_image[-count:])
+        return list(zip(prompt.starts[-count:], embeds, strict=True))
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

@@ -1,16 +1,13 @@
 """Keys and values: written in place, and kept for the next question about the same image."""
 
-import hashlib
-from collections.abc import Hashable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakSet
 
-import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 STEP = 256  # positions by which a layer's room grows
-BAND = 2**21  # bytes of an image that are hashed one after another
 WORTHWHILE = 16  # positions; fewer in common are as quick to compute
 
 
@@ -78,30 +75,25 @@ def addresses(cache: Cache) -> torch.Tensor:
     return torch.tensor([[keys.data_ptr(), values.data_ptr(), keys.shape[2]] for keys, values in rooms])
 
 
-def image_key(pixels: np.ndarray, threads: Executor) -> list[Future]:
-    """What stands for an image, uint8 (height, width, 3), among the tokens: equal for what the model sees as equal.
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """An image as the model sees it. Each is equal to itself alone; see `PrefixCache.known`.
 
-    The bytes, in parts that `threads` compute at the same time.
+    Attributes:
+        size: width and height in pixels.
+        data: RGB, row by row, three bytes a pixel.
     """
-    bands = np.array_split(pixels, -(-pixels.nbytes // BAND))
-    return [threads.submit(_digest, pixels.shape, band) for band in bands]
 
-
-def _digest(shape: tuple[int, ...], band: np.ndarray) -> bytes:
-    digest = hashlib.sha256(f"{shape} ".encode())
-    digest.update(band)
-    return digest.digest()
+    size: tuple[int, int]
+    data: bytes
 
 
 @dataclass
 class _Entry:
-    tokens: list[Hashable]
+    tokens: list[int | Pixels]
     cache: Cache
     is_long: bool
-
-    @property
-    def nbytes(self) -> int:
-        return sum(layer.nbytes for layer in self.cache.layers)
+    nbytes: int
 
 
 class PrefixCache:
@@ -116,12 +108,25 @@ class PrefixCache:
     def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
         self._entries: list[_Entry] = []  # the latest last
+        self._images: WeakSet[Pixels] = WeakSet()  # those of the entries, and of the prompt that is being answered
 
-    def take(self, tokens: Sequence[Hashable], is_long: bool) -> tuple[Cache | None, int]:
+    def known(self, image: Pixels) -> Pixels:
+        """The equal image of an earlier prompt, if that is kept, else this one.
+
+        Compared byte by byte: as quick as memory where they are equal, at once where they are not, and nobody can make
+        two images that are taken for one.
+        """
+        for other in self._images:
+            if other.size == image.size and other.data == image.data:
+                return other
+        self._images.add(image)
+        return image
+
+    def take(self, tokens: Sequence[int | Pixels], is_long: bool) -> tuple[Cache | None, int]:
         """The cache that has most in common with this prompt, cut to that, and its length; `(None, 0)` without one.
 
         Args:
-            tokens: token ids, at image positions `image_key`s.
+            tokens: token ids, at image positions what `known` returned.
             is_long: whether the prompt's keys are rotated with LongRoPE's long factors; others are of no use to it.
         """
         # The last token is left to compute: its logits are wanted.
@@ -134,14 +139,15 @@ class PrefixCache:
             layer.crop(length - layer.get_seq_length())
         return entry.cache, length
 
-    def put(self, tokens: Sequence[Hashable], cache: Cache, is_long: bool) -> None:
+    def put(self, tokens: Sequence[int | Pixels], cache: Cache, is_long: bool) -> None:
         """Keep a cache, of these tokens or of the first of them, at the expense of the oldest."""
         length = cache.get_seq_length()
         if length < WORTHWHILE:
             return
-        entry = _Entry(list(tokens[:length]), cache, is_long)
-        self.make_room(entry.nbytes)
-        self._entries.append(entry)
+        images = {token for token in tokens if isinstance(token, Pixels)}
+        nbytes = sum(layer.nbytes for layer in cache.layers) + sum(len(image.data) for image in images)
+        self.make_room(nbytes)
+        self._entries.append(_Entry(list(tokens[:length]), cache, is_long, nbytes))
 
     def make_room(self, nbytes: int) -> None:
         """Drop the oldest until these bytes fit too."""
@@ -155,7 +161,7 @@ class PrefixCache:
         return had
 
 
-def _common(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
+def _common(left: Sequence[int | Pixels], right: Sequence[int | Pixels]) -> int:
     """How many first elements are equal."""
     length = 0
     for a, b in zip(left, right):

@@ -1,16 +1,12 @@
 """A question with its images and what was said before, as the model takes it."""
 
-from collections.abc import Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 
-import numpy as np
 from PIL import Image
 
 from .image_processing_phi3_v import hd_transform
-from .kv_cache import image_key
+from .kv_cache import Pixels
 from .literal import literal_text
 from .processing_phi3_v import Phi3VProcessor
 
@@ -21,32 +17,24 @@ class Prompt:
 
     Attributes:
         ids: of the whole prompt.
-        pixels: the images after the HD transform, uint8 (height, width, 3), in order.
-        image_keys: their `image_key`s, whose parts may not be there yet.
+        images: after the HD transform, in order.
         tokens_of_image: positions that each image takes.
+        starts: the first of them.
         num_crops: crops that each takes at most.
-        image_token_id: what `ids` has at image positions.
     """
 
     ids: list[int]
-    pixels: list[np.ndarray]
-    image_keys: list[list[Future]]
+    images: list[Pixels]
     tokens_of_image: list[int]
+    starts: list[int]
     num_crops: int
-    image_token_id: int
 
-    @cached_property
-    def keys(self) -> list[Hashable]:
-        """`ids`, but images in place of their positions' one id: equal where the model sees the same."""
-        pairs = zip(self.image_keys, self.tokens_of_image, strict=True)
-        keys = iter([key for parts, count in pairs for key in [b"".join(part.result() for part in parts)] * count])
-        return [next(keys) if token == self.image_token_id else token for token in self.ids]
-
-    def pixels_from(self, position: int) -> list[np.ndarray]:
-        """Those of the images that begin at this position or later."""
-        before = self.ids[:position].count(self.image_token_id)
-        ends = accumulate(self.tokens_of_image)
-        return self.pixels[sum(end <= before for end in ends) :]
+    def keys(self, images: Sequence[Pixels]) -> list[int | Pixels]:
+        """`ids`, but these images in place of their positions' one id."""
+        keys: list[int | Pixels] = list(self.ids)
+        for image, start, count in zip(images, self.starts, self.tokens_of_image, strict=True):
+            keys[start : start + count] = [image] * count
+        return keys
 
 
 class Prompter:
@@ -84,11 +72,13 @@ class Prompter:
         text = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
         ids = self.processor.encode(text, tokens)
         self._check_length(len(ids))
-        pixels = [np.asarray(hd_transform(image, num_crops)) for image in all_images]
-        threads = ThreadPoolExecutor()  # those of a pool that is kept would not survive a fork
-        image_keys = [image_key(each, threads) for each in pixels]
-        threads.shutdown(wait=False)
-        return Prompt(ids, pixels, image_keys, tokens, num_crops, self.processor.image_token_id)
+        starts, end = [], 0
+        for count in tokens:
+            starts.append(ids.index(self.processor.image_token_id, end))
+            end = starts[-1] + count
+        resized = [hd_transform(image, num_crops) for image in all_images]
+        images = [Pixels(image.size, image.tobytes()) for image in resized]
+        return Prompt(ids, images, tokens, starts, num_crops)
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""

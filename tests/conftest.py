@@ -47,7 +47,7 @@ def endless_checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def few_large_blocks():
     """Triton's interpreter is slow: a kernel's programs become few and large."""
-    blocks = ((4096, 64, 4, 2), (128, 64, 4, 1), (64, 128, 4, 2))
+    blocks = ((2048, 64, 4, 2), (128, 64, 4, 1), (64, 128, 4, 2), (64, 128, 4, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode_graph, "BLOCKS", dict.fromkeys((4, 8, 16), blocks))
         for graph in (decode_graph, chunk_graph):

@@ -132,7 +132,7 @@ def test_failure_in_generate_reaches_the_caller_and_the_next_request_works(endle
         raise RuntimeError("the model broke")
 
     with monkeypatch.context() as patch:
-        patch.setattr(endless.model.model, "embed", fail)
+        patch.setattr(endless.model.model.embed_tokens, "forward", fail)
         with pytest.raises(RuntimeError, match="the model broke"):
             endless.answer("What?", images=[page])
     assert endless.answer("What?", images=[page], max_new_tokens=2).stats.new_tokens == 2
@@ -143,7 +143,7 @@ def test_out_of_memory_says_what_to_do(endless, page, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(endless.model.model, "embed", fail)
+        patch.setattr(endless.model.model.embed_tokens, "forward", fail)
         with pytest.raises(MemoryError, match="fewer images"):
             endless.answer("What?", images=[page])
 

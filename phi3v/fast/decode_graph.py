@@ -10,14 +10,14 @@ from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import GROUP, bits, stored
 from .forward import close
 
-# The quickest on an H200, by a weight's bits, for normed products, gated ones and those that are added: rows and
-# columns (words, of a quantised weight) that one program reads at a time, its warps, how many steps it reads ahead.
+# The quickest on an H200, by a weight's bits, for normed products, gated ones and those that are added: rows that one
+# program reads at a time, columns (words, of a quantised weight) in a block, warps, how many times it takes rows.
 BLOCKS = {
-    16: ((2, 1024, 4, 1), (2, 1024, 4, 1), (4, 1024, 4, 2)),
-    8: ((4, 512, 2, 1), (2, 512, 2, 3), (4, 1024, 4, 4)),
-    4: ((8, 256, 2, 2), (2, 256, 1, 1), (2, 1024, 4, 1)),
+    16: ((2, 1024, 4, 2), (1, 1024, 2, 2), (2, 512, 1, 1), (2, 2048, 8, 2)),
+    8: ((4, 256, 4, 6), (2, 256, 1, 4), (4, 512, 1, 1), (4, 1024, 4, 2)),
+    4: ((4, 256, 2, 2), (2, 256, 2, 2), (4, 256, 1, 1), (4, 1024, 4, 2)),
 }
-SPLITS, POSITIONS, WARPS = 32, 32, 1  # parts of a sequence attended to in parallel, positions read at a time, warps
+SPLITS, POSITIONS, WARPS = 24, 16, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
 
 
 class DecodeGraph:
@@ -82,22 +82,22 @@ class DecodeGraph:
         config, decoder = self.model.config, self.model.model
         size, inner, eps = config.hidden_size, config.intermediate_size, config.rms_norm_eps
         heads, kv_heads, head = config.num_attention_heads, config.num_key_value_heads, self.head_size
-        head_block = 1 << (head - 1).bit_length()
+        head_block, splits_block = (1 << (count - 1).bit_length() for count in (head, SPLITS))
 
         # Kernels that may begin before the one before them has ended.
         chained = {"launch_pdl": True} if self._chained else {}
 
         def normed(norm, linear, out, rows, gated=False):
-            block, step, warps, ahead = BLOCKS[bits(linear)][int(gated)]
-            kernels.normed_product[(-(-rows // block),)](
+            block, step, warps, times = BLOCKS[bits(linear)][int(gated)]
+            kernels.normed_product[(-(-rows // (block * times)),)](
                 self.x, norm.weight, *stored(linear), out, eps, rows, size, gated, bits(linear), GROUP, self.x.is_cuda,
-                self._chained, ahead, block, step, num_warps=warps, **chained,
+                self._chained, times, block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
-        def added(a, linear):
-            block, step, warps, ahead = BLOCKS[bits(linear)][2]
-            kernels.added_product[(-(-size // block),)](
-                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self.x.is_cuda, self._chained, ahead,
+        def added(a, linear, sort):
+            block, step, warps, times = BLOCKS[bits(linear)][sort]
+            kernels.added_product[(-(-size // (block * times)),)](
+                a, *stored(linear), self.x, size, a.numel(), bits(linear), GROUP, self.x.is_cuda, self._chained, times,
                 block, step, num_warps=warps, **chained,
             )  # fmt: skip
 
@@ -108,11 +108,12 @@ class DecodeGraph:
             normed(layer.input_layernorm, attention.qkv_proj, self.qkv, self.qkv.numel())
             kernels.attention[(heads, SPLITS)](
                 self.qkv, cos, sin, rooms, self.position, self.partial, self.arrived, self.attended, head**-0.5, head,
-                heads, kv_heads, SPLITS, self._chained, head_block, POSITIONS, num_warps=WARPS, **chained,
+                heads, kv_heads, SPLITS, self._chained, head_block, POSITIONS, splits_block, num_warps=WARPS,
+                **chained,
             )  # fmt: skip
-            added(self.attended, attention.o_proj)
+            added(self.attended, attention.o_proj, 2)
             normed(layer.post_attention_layernorm, mlp.gate_up_proj, self.activated, inner, gated=True)
-            added(self.activated, mlp.down_proj)
+            added(self.activated, mlp.down_proj, 3)
         normed(decoder.norm, self.model.lm_head, self.logits, config.vocab_size)
         torch.argmax(self.logits, -1, out=self.token)
         self.position += 1

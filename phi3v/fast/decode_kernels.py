@@ -15,11 +15,29 @@ from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 
 @triton.jit
-def _block(weight_ptr, line, step, inside, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr):
-    """The columns of a step of rows that begin at `line`. Read once, so the cache has better things to keep."""
-    place = step * BLOCK_K + tl.arange(0, BLOCK_K)
-    both = inside[:, None] & (place < WIDTH)[None, :]
-    return tl.load(weight_ptr + line[:, None] + place[None, :], mask=both, other=0, eviction_policy="evict_first")
+def _rows(weight_ptr, n, inside, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Rows of a weight, in blocks of columns. Read once, so the cache has better things to keep."""
+    blocks = ()
+    for step in tl.static_range((WIDTH + BLOCK_K - 1) // BLOCK_K):
+        place = step * BLOCK_K + tl.arange(0, BLOCK_K)
+        held = inside[:, None]
+        if WIDTH % BLOCK_K:
+            held = held & (place < WIDTH)[None, :]
+        line = weight_ptr + n.to(tl.int64)[:, None] * WIDTH
+        blocks = blocks + (tl.load(line + place[None, :], mask=held, other=0, eviction_policy="evict_first"),)
+    return blocks
+
+
+@triton.jit
+def _vector(x_ptr, WIDTH: tl.constexpr, PARTS: tl.constexpr, BLOCK_K: tl.constexpr):
+    """What rows are multiplied with, in the order of their blocks and of each block's parts."""
+    blocks = ()
+    for step in tl.static_range((WIDTH + BLOCK_K - 1) // BLOCK_K):
+        place = step * BLOCK_K + tl.arange(0, BLOCK_K)
+        for part in tl.static_range(PARTS):
+            x = tl.load(x_ptr + part * WIDTH + place, mask=place < WIDTH, other=0.0)
+            blocks = blocks + (x.to(tl.float32),)
+    return blocks
 
 
 @triton.jit
@@ -45,45 +63,58 @@ def _raised(words, PART: tl.constexpr, BITS: tl.constexpr, ON_GPU: tl.constexpr)
 
 
 @triton.jit
-def _plus(
-    total,
-    w,
-    x,
+def _excess(xs, BITS: tl.constexpr, GROUP: tl.constexpr):
+    """How much too large `_raised` makes products with `xs`: of 8 bits a row's, of 4 bits each group's."""
+    excess = xs
+    if BITS == 8:
+        total = xs[0]
+        for block in tl.static_range(1, len(xs)):
+            total += xs[block]
+        excess = ((32768.0 + 128.0) * tl.sum(total, 0),)
+    elif BITS == 4:
+        excess = ()
+        for block in tl.static_range(len(xs)):
+            grouped = tl.reshape(xs[block], (xs[0].shape[0] // GROUP, GROUP))
+            excess = excess + ((16.0 + 8.0) * tl.sum(grouped, 1),)
+    return excess
+
+
+@triton.jit
+def _product(
+    ws,
+    xs,
+    excess,
     scale_ptr,
     n,
     inside,
-    begin,
-    PART: tl.constexpr,
     WIDTH: tl.constexpr,
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
 ):
-    """`total` and a block's products with `x`; of 4 bits, which have a scale a group, the groups' sums."""
-    BLOCK_N: tl.constexpr = w.shape[0]
-    BLOCK_K: tl.constexpr = w.shape[1]
-    if BITS == 4:
-        sums = tl.sum(tl.reshape(_raised(w, PART, BITS, ON_GPU) * x[None, :], (BLOCK_N, BLOCK_K // GROUP, GROUP)), 2)
-        sums -= (16.0 + 8.0) * tl.sum(tl.reshape(x, (BLOCK_K // GROUP, GROUP)), 1)[None, :]
-        GROUPS: tl.constexpr = (WIDTH + GROUP - 1) // GROUP
-        group = begin // GROUP + tl.arange(0, BLOCK_K // GROUP)
-        known = inside[:, None] & (group < GROUPS)[None, :]
-        scales = scale_ptr + ((n * (16 // BITS) + PART) * GROUPS)[:, None] + group[None, :]
-        added = sums * tl.load(scales, mask=known, other=0.0).to(tl.float32)
-    elif BITS == 8:
-        added = _raised(w, PART, BITS, ON_GPU) * x[None, :]
-    else:
-        added = w.to(tl.float32) * x[None, :]
-    return total + added
-
-
-@triton.jit
-def _summed(total, x, scale_ptr, n, inside, BITS: tl.constexpr):
-    """The products' sums; `x` is the sum of what weights were multiplied with. Of 8 bits, a row has one scale."""
+    """Rows `n` times a vector. Of 8 bits, a row has one scale; of 4 bits, each group of it."""
+    BLOCK_N: tl.constexpr = ws[0].shape[0]
+    BLOCK_K: tl.constexpr = ws[0].shape[1]
+    PARTS: tl.constexpr = 16 // BITS
+    GROUPS: tl.constexpr = (WIDTH + GROUP - 1) // GROUP
+    total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
+    for step in tl.static_range(len(ws)):
+        for part in tl.static_range(PARTS):
+            x = xs[step * PARTS + part][None, :]
+            if BITS == 16:
+                total += ws[step].to(tl.float32) * x
+            elif BITS == 8:
+                total += _raised(ws[step], part, BITS, ON_GPU) * x
+            else:
+                grouped = tl.reshape(_raised(ws[step], part, BITS, ON_GPU) * x, (BLOCK_N, BLOCK_K // GROUP, GROUP))
+                sums = tl.sum(grouped, 2) - excess[step * PARTS + part][None, :]
+                group = step * (BLOCK_K // GROUP) + tl.arange(0, BLOCK_K // GROUP)
+                scales = scale_ptr + ((n * PARTS + part) * GROUPS)[:, None] + group[None, :]
+                known = inside[:, None] & (group < GROUPS)[None, :]
+                total += sums * tl.load(scales, mask=known, other=0.0).to(tl.float32)
     result = tl.sum(total, 1)
     if BITS == 8:
-        scale = tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
-        result = (result - (32768.0 + 128.0) * tl.sum(x, 0)) * scale
+        result = (result - excess[0]) * tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
     return result
 
 
@@ -110,57 +141,48 @@ def normed_product(
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
-    AHEAD: tl.constexpr,
+    TIMES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """out = W (RMSNorm(x) * gain), W (rows, K). GATED: W (2 * rows, K) is gate and up; out = up * silu(gate)."""
+    """out = W (RMSNorm(x) * gain), W (rows, K). GATED: W (2 * rows, K) is gate and up; out = up * silu(gate).
+
+    A program keeps the normed `x` and takes BLOCK_N rows at a time, TIMES times; the next ones are on their way.
+    """
     if CHAINED:
         gdc_launch_dependents()
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    inside = n < rows
     PARTS: tl.constexpr = 16 // BITS
     WIDTH: tl.constexpr = K // PARTS
-    line = n.to(tl.int64) * WIDTH
-    squares = tl.zeros([BLOCK_K], tl.float32)
-    whole = tl.zeros([BLOCK_K], tl.float32)
-    SUMS: tl.constexpr = BLOCK_K // GROUP if BITS == 4 else BLOCK_K
-    total = tl.zeros([BLOCK_N, SUMS], tl.float32)
-    above = tl.zeros([BLOCK_N, SUMS], tl.float32)
-    STEPS: tl.constexpr = (WIDTH + BLOCK_K - 1) // BLOCK_K
-    blocks = ()
-    for step in tl.static_range(min(AHEAD, STEPS)):
-        blocks = blocks + (_block(weight_ptr, line, step, inside, WIDTH, BLOCK_K),)
-        if GATED:
-            blocks = blocks + (_block(weight_ptr, line + rows * WIDTH, step, inside, WIDTH, BLOCK_K),)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    ws = _rows(weight_ptr, n, n < rows, WIDTH, BLOCK_K)
+    if GATED:
+        ups = _rows(weight_ptr, n + rows, n < rows, WIDTH, BLOCK_K)
     if CHAINED:
         gdc_wait()
-    for step in tl.static_range(STEPS):
-        begin = step * BLOCK_K
-        place = begin + tl.arange(0, BLOCK_K)
-        held = place < WIDTH
-        w = blocks[(1 + GATED) * step]
-        if GATED:
-            up = blocks[2 * step + 1]
-        if step + AHEAD < STEPS:
-            blocks = blocks + (_block(weight_ptr, line, step + AHEAD, inside, WIDTH, BLOCK_K),)
-            if GATED:
-                blocks = blocks + (_block(weight_ptr, line + rows * WIDTH, step + AHEAD, inside, WIDTH, BLOCK_K),)
-        for part in tl.static_range(PARTS):
-            k = place + part * WIDTH
-            x = tl.load(x_ptr + k, mask=held, other=0.0).to(tl.float32)
-            scaled = x * tl.load(gain_ptr + k, mask=held, other=0.0).to(tl.float32)
-            squares += x * x
-            whole += scaled
-            total = _plus(total, w, scaled, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
-            if GATED:
-                above = _plus(above, up, scaled, scale_ptr, n + rows, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
+    xs, gains = _vector(x_ptr, WIDTH, PARTS, BLOCK_K), _vector(gain_ptr, WIDTH, PARTS, BLOCK_K)
+    squares = tl.zeros([BLOCK_K], tl.float32)
+    scaled = ()
+    for block in tl.static_range(len(xs)):
+        squares += xs[block] * xs[block]
+        scaled = scaled + (xs[block] * gains[block],)
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
-    result = _summed(total, whole, scale_ptr, n, inside, BITS) * size
-    if GATED:
-        raised = _summed(above, whole, scale_ptr, n + rows, inside, BITS) * size
-        result = raised * result / (1.0 + tl.exp(-result))
-    tl.store(out_ptr + n, result.to(out_ptr.dtype.element_ty), mask=inside)
+    excess = _excess(scaled, BITS, GROUP)
+    for time in tl.static_range(TIMES):
+        inside = n < rows
+        n_next = n + tl.num_programs(0) * BLOCK_N
+        if time + 1 < TIMES:
+            ws_next = _rows(weight_ptr, n_next, n_next < rows, WIDTH, BLOCK_K)
+            if GATED:
+                ups_next = _rows(weight_ptr, n_next + rows, n_next < rows, WIDTH, BLOCK_K)
+        result = _product(ws, scaled, excess, scale_ptr, n, inside, WIDTH, BITS, GROUP, ON_GPU) * size
+        if GATED:
+            up = _product(ups, scaled, excess, scale_ptr, n + rows, inside, WIDTH, BITS, GROUP, ON_GPU) * size
+            result = up * result / (1.0 + tl.exp(-result))
+        tl.store(out_ptr + n, result.to(out_ptr.dtype.element_ty), mask=inside)
+        if time + 1 < TIMES:
+            n, ws = n_next, ws_next
+            if GATED:
+                ups = ups_next
 
 
 @triton.jit
@@ -175,41 +197,31 @@ def added_product(
     GROUP: tl.constexpr,
     ON_GPU: tl.constexpr,
     CHAINED: tl.constexpr,
-    AHEAD: tl.constexpr,
+    TIMES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """x += W a, W (rows, K)."""
+    """x += W a, W (rows, K); programs as of `normed_product`."""
     if CHAINED:
         gdc_launch_dependents()
-    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    inside = n < rows
     PARTS: tl.constexpr = 16 // BITS
     WIDTH: tl.constexpr = K // PARTS
-    line = n.to(tl.int64) * WIDTH
-    total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
-    whole = tl.zeros([BLOCK_K], tl.float32)
-    STEPS: tl.constexpr = (WIDTH + BLOCK_K - 1) // BLOCK_K
-    blocks = ()
-    for step in tl.static_range(min(AHEAD, STEPS)):
-        blocks = blocks + (_block(weight_ptr, line, step, inside, WIDTH, BLOCK_K),)
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    ws = _rows(weight_ptr, n, n < rows, WIDTH, BLOCK_K)
     if CHAINED:
         gdc_wait()
-    for step in tl.static_range(STEPS):
-        begin = step * BLOCK_K
-        place = begin + tl.arange(0, BLOCK_K)
-        held = place < WIDTH
-        w = blocks[step]
-        if step + AHEAD < STEPS:
-            blocks = blocks + (_block(weight_ptr, line, step + AHEAD, inside, WIDTH, BLOCK_K),)
-        for part in tl.static_range(PARTS):
-            k = place + part * WIDTH
-            a = tl.load(a_ptr + k, mask=held, other=0.0).to(tl.float32)
-            whole += a
-            total = _plus(total, w, a, scale_ptr, n, inside, begin, part, WIDTH, BITS, GROUP, ON_GPU)
-    x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
-    x += _summed(total, whole, scale_ptr, n, inside, BITS)
-    tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)
+    a = _vector(a_ptr, WIDTH, PARTS, BLOCK_K)
+    excess = _excess(a, BITS, GROUP)
+    for time in tl.static_range(TIMES):
+        inside = n < rows
+        n_next = n + tl.num_programs(0) * BLOCK_N
+        if time + 1 < TIMES:
+            ws_next = _rows(weight_ptr, n_next, n_next < rows, WIDTH, BLOCK_K)
+        x = tl.load(x_ptr + n, mask=inside, other=0.0).to(tl.float32)
+        x += _product(ws, a, excess, scale_ptr, n, inside, WIDTH, BITS, GROUP, ON_GPU)
+        tl.store(x_ptr + n, x.to(x_ptr.dtype.element_ty), mask=inside)
+        if time + 1 < TIMES:
+            n, ws = n_next, ws_next
 
 
 @triton.jit
@@ -217,17 +229,6 @@ def _old(room, t, end, d, held, D: tl.constexpr):
     """Keys or values of the positions `t` before `end`."""
     place = t.to(tl.int64)[:, None] * D + d[None, :]
     return tl.load(room + place, mask=(t < end)[:, None] & held[None, :], other=0.0, eviction_policy="evict_first")
-
-
-@triton.jit
-def _attended(q, k, v, seen, highest, weights, mean):
-    """What was attended to so far (largest score, sum of weights, weighted sum of values), and more positions."""
-    scores = tl.where(seen, tl.sum(k.to(tl.float32) * q[None, :], 1), float("-inf"))
-    new_highest = tl.maximum(tl.maximum(highest, tl.max(scores, 0)), -1e30)
-    shrink = tl.exp(highest - new_highest)
-    w = tl.exp(scores - new_highest)
-    mean = mean * shrink + tl.sum(v.to(tl.float32) * w[:, None], 0)
-    return new_highest, weights * shrink + tl.sum(w, 0), mean
 
 
 @triton.jit
@@ -248,12 +249,16 @@ def attention(
     CHAINED: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_T: tl.constexpr,
+    BLOCK_S: tl.constexpr,
 ):
     """Rotate the new query and key, write the new key and value, and attend; out: (HEADS, D).
 
-    Program (h, s) takes head h and part s of the positions; the last of a head's to arrive joins its parts.
+    Program (h, s) takes head h and part s of the positions, of which it sums up every BLOCK_T-th for itself; the last
+    of a head's programs to arrive joins its parts.
+
     `rooms_ptr`: addresses of the layer's keys and values, each (KV_HEADS, room, D), and the room. `partial_ptr`:
-    (HEADS, SPLITS, D + 2), float32, see `_attended`. `arrived_ptr`: (HEADS,), zero before and after.
+    (HEADS, SPLITS, D + 2), float32, largest score, sum of weights, weighted sum of values. `arrived_ptr`: (HEADS,),
+    zero before and after. BLOCK_S: SPLITS or more.
     """
     if CHAINED:
         gdc_launch_dependents()
@@ -268,11 +273,11 @@ def attention(
 
     d = tl.arange(0, BLOCK_D)
     held = d < D
-    chunk = tl.cdiv(tl.cdiv(position + 1, SPLITS), BLOCK_T) * BLOCK_T
+    chunk = tl.cdiv(position + 1, SPLITS)
     begin = part * chunk
     end = tl.minimum(begin + chunk, position)
-    t = begin + tl.arange(0, BLOCK_T)
-    k_old, v_old = _old(keys, t, end, d, held, D), _old(values, t, end, d, held, D)
+    slot = tl.arange(0, BLOCK_T)
+    k_old, v_old = _old(keys, begin + slot, end, d, held, D), _old(values, begin + slot, end, d, held, D)
     if CHAINED:
         gdc_wait()
 
@@ -280,36 +285,48 @@ def attention(
     sign = tl.where(d < D // 2, -1.0, 1.0)
     cos = tl.load(cos_ptr + d, mask=held, other=0.0).to(tl.float32)
     sin = tl.load(sin_ptr + d, mask=held, other=0.0).to(tl.float32) * sign
-    q = _rotated(qkv_ptr + head * D, d, other_half, held, cos, sin).to(tl.float32) * scale
-    highest, weights = float("-inf"), 0.0
-    mean = tl.zeros([BLOCK_D], tl.float32)
+    LOG2_E: tl.constexpr = 1.4426950408889634
+    q = _rotated(qkv_ptr + head * D, d, other_half, held, cos, sin).to(tl.float32) * (scale * LOG2_E)
+    highest = tl.full([BLOCK_T], -1e30, tl.float32)
+    weights = tl.zeros([BLOCK_T], tl.float32)
+    mean = tl.zeros([BLOCK_T, BLOCK_D], tl.float32)
     if (begin <= position) & (position < begin + chunk):
         k = _rotated(qkv_ptr + (HEADS + kv_head) * D, d, other_half, held, cos, sin)
         v = tl.load(qkv_ptr + (HEADS + KV_HEADS + kv_head) * D + d, mask=held, other=0.0)
         here = position.to(tl.int64) * D
         tl.store(keys + here + d, k, mask=held)
         tl.store(values + here + d, v, mask=held)
-        highest = tl.sum(q * k.to(tl.float32), 0)
-        weights += 1.0
-        mean += v.to(tl.float32)
-    highest, weights, mean = _attended(q, k_old, v_old, t < end, highest, weights, mean)
-    for t0 in range(begin + BLOCK_T, end, BLOCK_T):
-        t = t0 + tl.arange(0, BLOCK_T)
-        k_old, v_old = _old(keys, t, end, d, held, D), _old(values, t, end, d, held, D)
-        highest, weights, mean = _attended(q, k_old, v_old, t < end, highest, weights, mean)
+        first = slot == 0
+        highest = tl.where(first, tl.sum(q * k.to(tl.float32), 0), highest)
+        weights = tl.where(first, 1.0, weights)
+        mean = tl.where(first[:, None], v.to(tl.float32)[None, :], mean)
+    for t0 in range(begin, end, BLOCK_T):
+        t = t0 + slot
+        k_next, v_next = _old(keys, t + BLOCK_T, end, d, held, D), _old(values, t + BLOCK_T, end, d, held, D)
+        scores = tl.where(t < end, tl.sum(k_old.to(tl.float32) * q[None, :], 1), -1e30)
+        new_highest = tl.maximum(highest, scores)
+        shrink = tl.exp2(highest - new_highest)
+        w = tl.where(t < end, tl.exp2(scores - new_highest), 0.0)
+        mean = mean * shrink[:, None] + v_old.to(tl.float32) * w[:, None]
+        weights = weights * shrink + w
+        highest, k_old, v_old = new_highest, k_next, v_next
+    top = tl.max(highest, 0)
+    factor = tl.exp2(highest - top)
     parts = partial_ptr + head * SPLITS * (D + 2)
     mine = parts + part * (D + 2)
-    tl.store(mine, highest)
-    tl.store(mine + 1, weights)
-    tl.store(mine + 2 + d, mean, mask=held)
+    tl.store(mine, top)
+    tl.store(mine + 1, tl.sum(weights * factor, 0))
+    tl.store(mine + 2 + d, tl.sum(mean * factor[:, None], 0), mask=held)
 
     tl.debug_barrier()  # all of this program's parts are stored before it says so
     if tl.atomic_add(arrived_ptr + head, 1, sem="acq_rel") == SPLITS - 1:
-        part_of = parts + tl.arange(0, SPLITS) * (D + 2)
-        highest_of = tl.load(part_of, cache_modifier=".cg")
-        factor = tl.exp(highest_of - tl.max(highest_of, 0))
-        sums = tl.sum(tl.load(part_of + 1, cache_modifier=".cg") * factor, 0)
-        means = tl.load(part_of[:, None] + 2 + d[None, :], mask=held[None, :], other=0.0, cache_modifier=".cg")
-        joined = tl.sum(means * factor[:, None], 0) / sums
+        s = tl.arange(0, BLOCK_S)
+        part_of = parts + s * (D + 2)
+        top_of = tl.load(part_of, mask=s < SPLITS, other=-1e30, cache_modifier=".cg")
+        factor_of = tl.exp2(top_of - tl.max(top_of, 0))
+        sums = tl.sum(tl.load(part_of + 1, mask=s < SPLITS, other=0.0, cache_modifier=".cg") * factor_of, 0)
+        there = held[None, :] & (s < SPLITS)[:, None]
+        means = tl.load(part_of[:, None] + 2 + d[None, :], mask=there, other=0.0, cache_modifier=".cg")
+        joined = tl.sum(means * factor_of[:, None], 0) / sums
         tl.store(out_ptr + head * D + d, joined.to(kind), mask=held)
         tl.store(arrived_ptr + head, 0)

@@ -18,6 +18,7 @@ from ..quantize import QuantizedLinear, unpacked
 from .chunk_graph import WORTHWHILE, ChunkGraph
 from .decode_graph import DecodeGraph
 from .forward import close, is_small, lean_forward
+from .tower import LeanTower
 
 ROOM = 512  # positions made ready at a time
 FEW_TOKENS = 64  # for so few a small model keeps to one thread on a CPU: others gain nothing, and where something else
@@ -83,21 +84,23 @@ class FastGenerate:
         self.between = prompt_kernels
         if model.config.vision_config.hidden_act != "quick_gelu":
             return True
-        crop = torch.linspace(-1, 1, 3 * CROP**2).to(tower.glb_GN).view(1, 3, CROP, CROP)
-        features = tower.encode(crop)
-        perceptrons = [layer.mlp for layer in tower.img_processor.encoder.layers]
-        own = [mlp.activation_fn for mlp in perceptrons]
-        for mlp in perceptrons:
-            mlp.activation_fn = prompt_kernels.QuickGELU()
-        if close(tower.encode(crop), features):
-            return True
-        for mlp, activation_fn in zip(perceptrons, own, strict=True):
-            mlp.activation_fn = activation_fn
-        return False
+        crops = torch.linspace(-1, 1, 3 * CROP**2).to(tower.glb_GN).view(1, 3, CROP, CROP)
+        lean = LeanTower(tower, prompt_kernels)
+        if not close(lean(crops), tower.encode(crops)):
+            return False
+        tower.encode = lean
+        return True
 
     @torch.inference_mode()
     def __call__(self, *args, **kwargs) -> torch.LongTensor:
-        """What `generate` calls to make the tokens."""
+        """What `generate` calls to make the tokens, with more arguments bound to it than it gives itself.
+
+        Args:
+            streamer: transformers hands it to its own loops, but not to others.
+            cache: of `RoomyLayer`s, with what is known of the prompt already.
+            images: the embeddings, and where in the prompt they begin, of all images that the cache doesn't hold, of
+                all of them where the sequence may pass 4096 positions.
+        """
         try:
             return self._generate(*args, **kwargs)
         finally:
@@ -112,17 +115,19 @@ class FastGenerate:
         generation_config: GenerationConfig,
         *,
         streamer: BaseStreamer,
+        cache: Cache,
+        images: list[tuple[int, torch.Tensor]],
         **model_kwargs,
     ) -> torch.LongTensor:
-        cache, count, longest = model_kwargs["past_key_values"], input_ids.shape[1], generation_config.max_length
+        count, longest, device = input_ids.shape[1], generation_config.max_length, model.device
+        on_gpu = device.type == "cuda"
         limit = model.config.original_max_position_embeddings
         step = self.graph or LeanStep(model)
-        ids = input_ids.new_zeros(1, longest)
-        ids[:, :count] = input_ids
-        # Not waited for: it is looked at once the first token has come.
-        known = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=ids.is_cuda).copy_(ids, non_blocking=True)
-        arriving = torch.zeros(1, dtype=torch.long, pin_memory=ids.is_cuda)
-        arrived = torch.cuda.Event() if ids.is_cuda else None
+        known = torch.zeros(1, longest, dtype=torch.long, pin_memory=on_gpu)
+        known[:, :count] = input_ids
+        ids = torch.empty_like(known, device=device).copy_(known, non_blocking=True)
+        arriving = torch.zeros(1, dtype=torch.long, pin_memory=on_gpu)
+        arrived = torch.cuda.Event() if on_gpu else None
 
         def pick(logits: torch.Tensor) -> torch.Tensor:
             scores = logits_processor(ids[:, :count], logits.float())
@@ -132,7 +137,7 @@ class FastGenerate:
         done = False
         while not done:
             ready = min(count + ROOM, longest)
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, model_kwargs, ready)))
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, images, ready)))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -162,19 +167,22 @@ class FastGenerate:
         streamer.end()
         return known[:, :count]
 
-    def _prefill(self, ids: torch.LongTensor, cache: Cache, model_kwargs: dict, room: int) -> torch.Tensor:
+    def _prefill(
+        self, ids: torch.LongTensor, cache: Cache, images: list[tuple[int, torch.Tensor]], room: int
+    ) -> torch.Tensor:
         """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
         model = self.model
         if model._crosses_to_long_rope(ids, None, cache):
             cache.reset()
-        inputs = {name: model_kwargs.get(name) for name in ("pixel_values", "image_sizes")}
-        inputs["input_ids"] = ids[:, cache.get_seq_length() :]
-        self._use_threads(inputs["input_ids"].shape[1])
-        if inputs["pixel_values"] is not None:
-            model._leave_out_cached_images(inputs)
-        elif self.chunk and inputs["input_ids"].shape[1] <= WORTHWHILE and cache.get_seq_length():
-            return self.chunk(inputs["input_ids"][0], cache)
-        return lean_forward(model, model.model.embed(**inputs)[0], cache, self.between, room)
+        begin = cache.get_seq_length()
+        ids, images = ids[0, begin:], [(start - begin, embeds) for start, embeds in images if start >= begin]
+        self._use_threads(len(ids))
+        if self.chunk and begin and not images and len(ids) <= WORTHWHILE:
+            return self.chunk(ids, cache)
+        embeds = model.model.embed_tokens(ids)
+        for start, image_embeds in images:
+            embeds[start : start + len(image_embeds)] = image_embeds
+        return lean_forward(model, embeds, cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:

@@ -64,6 +64,23 @@ def _quick_gelu(x_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _add_and_norm(x_ptr, change_ptr, gain_ptr, bias_ptr, out_ptr, eps, size, BLOCK: tl.constexpr):
+    row, n = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    inside = n < size
+    place = row * size + n
+    x = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    x += tl.load(change_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    x = x.to(x_ptr.dtype.element_ty)
+    tl.store(x_ptr + place, x, mask=inside)
+    x = x.to(tl.float32)
+    x = tl.where(inside, x - tl.sum(x, 0) / size, 0.0)
+    x /= tl.sqrt(tl.sum(x * x, 0) / size + eps)
+    gain = tl.load(gain_ptr + n, mask=inside, other=0.0).to(tl.float32)
+    bias = tl.load(bias_ptr + n, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out_ptr + place, (x * gain + bias).to(out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
 def _unpack(weight_ptr, scale_ptr, out_ptr, width, BITS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr):
     row, place = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     PARTS: tl.constexpr = 16 // BITS
@@ -120,9 +137,15 @@ def gated(gate_up: torch.Tensor) -> torch.Tensor:
     return out
 
 
-class QuickGELU(nn.Module):
+def quick_gelu(x: torch.Tensor) -> torch.Tensor:
     """CLIP's activation, in place."""
+    _quick_gelu[(triton.cdiv(x.numel(), 1024),)](x, x.numel(), 1024)
+    return x
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        _quick_gelu[(triton.cdiv(x.numel(), 1024),)](x, x.numel(), 1024)
-        return x
+
+def add_and_norm(x: torch.Tensor, change: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    """norm(x + change), (…, size); the sum stays in `x`."""
+    out, size = torch.empty_like(x), x.shape[-1]
+    block = triton.next_power_of_2(size)
+    _add_and_norm[(x.numel() // size,)](x, change, norm.weight, norm.bias, out, norm.eps, size, block)
+    return out
