@@ -294,24 +294,26 @@ class Phi3Vision:
         """Run the model. Returns whether the memory sufficed."""
         if settings["do_sample"]:
             torch.seed() if seed is None else torch.manual_seed(seed)
-        # Keys beyond this many positions are rotated otherwise, all of a sequence's: see `Phi3VRotaryEmbedding`.
         limit, count = self.model.config.original_max_position_embeddings, len(prompt.ids)
-        crosses = count <= limit < count + settings["max_new_tokens"]  # all is computed anew then, images too
         try:
             keys = prompt.keys([self._prefixes.known(image) for image in prompt.images])
             cache, length = self._prefixes.take(keys, count > limit)
             streamer.stats.cached_tokens = length
-            cache = cache or roomy_cache(self.model.config.num_hidden_layers)
+            if cache is None:
+                cache = roomy_cache(self.model.config.num_hidden_layers)
             self._prefixes.make_room(self._kv_bytes(count))
             inputs = self._inputs(prompt)
-            images = self._images(prompt, 0 if crosses else length)
             if self._fast:
-                # Begun before `generate` makes itself ready, and waits for no GPU since its ids are on the CPU.
-                embeds = self._embeds(prompt, images)
-                inputs["custom_generate"] = partial(self._fast, streamer=streamer, cache=cache, images=embeds)
+                # The tower is begun before `generate` makes itself ready, which waits for no GPU with ids on the CPU.
+                embed = partial(self._embeds, prompt)
+                images = {"images": embed(length), "all_images": partial(embed, 0)}
+                inputs["custom_generate"] = partial(self._fast, streamer=streamer, cache=cache, **images)
             else:
+                # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
+                # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
+                crosses = count <= limit < count + settings["max_new_tokens"]
                 inputs = {name: value.to(self.device) for name, value in inputs.items()}
-                inputs |= {**images, "past_key_values": cache}
+                inputs |= {**self._images(prompt, 0 if crosses else length), "past_key_values": cache}
             streamer.next_tokens_are_prompt = True
             self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
@@ -336,8 +338,9 @@ class Phi3Vision:
         inputs = preprocess(arrays, prompt.num_crops, do_resize=False, device=self.device)
         return {name: inputs[name] for name in ("pixel_values", "image_sizes")}  # the sizes are read on the CPU
 
-    def _embeds(self, prompt: Prompt, images: dict[str, torch.Tensor]) -> list[tuple[int, torch.Tensor]]:
-        """The image tower's embeddings of the last images of a prompt, each with the position where it begins."""
+    def _embeds(self, prompt: Prompt, position: int) -> list[tuple[int, torch.Tensor]]:
+        """Where the images begin that begin at this position or later, and their embeddings."""
+        images = self._images(prompt, position)
         if not images:
             return []
         count = len(images["image_sizes"])

@@ -41,6 +41,12 @@ def test_the_second_question_about_an_image_does_not_pay_for_it_again(engine, lo
     assert second.text == load().answer("What color is the sign?", [example("street_sign")]).text
 
 
+def test_an_image_seen_before_is_not_encoded_for_an_answer_that_may_pass_4096_positions(engine, monkeypatch):
+    engine.answer(SIGN, [example("street_sign")])
+    monkeypatch.setattr(engine.model, "get_image_features", lambda **_: pytest.fail("it is known"))
+    assert "Maple" in engine.answer(SIGN, [example("street_sign")], max_new_tokens=4000).text
+
+
 def test_the_same_question_again_gets_the_same_answer(engine):
     answers = [engine.answer(SIGN, [example("street_sign")]) for _ in range(3)]
     assert len({answer.text for answer in answers}) == 1

@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
+SUM = tl.constexpr(8)  # of weights of 4 bits, those that are added up before they are scaled
+
 
 @triton.jit
 def _rows(weight_ptr, n, inside, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr):
@@ -40,31 +42,48 @@ def _vector(x_ptr, WIDTH: tl.constexpr, PARTS: tl.constexpr, BLOCK_K: tl.constex
     return blocks
 
 
+def _nibble(part: int) -> tl.constexpr:
+    """PTX that raises a part of two words of 4 bits: for each word a shift, and `lop3` for `& mask | power`."""
+    shifts = [f"shl.b32 {name}, $2, {by};" if by > 0 else f"shr.b32 {name}, $2, {-by};"
+              for name, by in (("low", 19 - 4 * part), ("high", 3 - 4 * part))]  # fmt: skip
+    masked = "lop3.b32 $0, low, 0x780000, 0x41800000, 0xEA; lop3.b32 $1, high, 0x780000, 0x41800000, 0xEA;"
+    return tl.constexpr(f"{{ .reg .b32 low, high; {' '.join(shifts)} {masked} }}")
+
+
+def _byte(part: int) -> tl.constexpr:
+    """The same of 8 bits: `prmt` puts together bytes of two registers, here 0, the weight's, 0, 0x47."""
+    return tl.constexpr(f"prmt.b32 $0, $2, 0x47000000, 0x74{part}4; prmt.b32 $1, $2, 0x47000000, 0x74{2 + part}4;")
+
+
+NIBBLE_0, NIBBLE_1, NIBBLE_2, NIBBLE_3 = (_nibble(part) for part in range(4))
+BYTE_0, BYTE_1 = (_byte(part) for part in range(2))
+
+
 @triton.jit
 def _raised(words, PART: tl.constexpr, BITS: tl.constexpr, ON_GPU: tl.constexpr):
     """A part of quantised weights as numbers, of 8 bits 2 ** 15 more than stored, of 4 bits 16 more.
 
     Put among the fraction's bits of such a power, a number is that much more. Converting integers, and subtracting for
-    each weight what can be subtracted from a sum, takes several times as long.
+    each weight what can be subtracted from a sum, takes several times as long; so do other instructions than these.
     """
-    if BITS == 4:
-        raised = (((words.to(tl.int32) >> (PART * 4)) & 15) << 19) | 0x41800000
-    elif ON_GPU:
-        # prmt puts together bytes of two registers, here 0, the weight's, 0, 0x47: one instruction instead of three.
-        asm: tl.constexpr = (
-            "prmt.b32 $0, $2, 0x47000000, 0x7404; prmt.b32 $1, $2, 0x47000000, 0x7424;"
-            if PART == 0
-            else "prmt.b32 $0, $2, 0x47000000, 0x7414; prmt.b32 $1, $2, 0x47000000, 0x7434;"
-        )
+    if ON_GPU:
+        if BITS == 8:
+            asm: tl.constexpr = BYTE_0 if PART == 0 else BYTE_1
+        else:
+            low: tl.constexpr = NIBBLE_0 if PART == 0 else NIBBLE_1
+            high: tl.constexpr = NIBBLE_2 if PART == 2 else NIBBLE_3
+            asm: tl.constexpr = low if PART < 2 else high
         raised = tl.inline_asm_elementwise(asm, "=r,=r,r", [words], dtype=tl.int32, is_pure=True, pack=2)
-    else:
+    elif BITS == 8:
         raised = (((words.to(tl.int32) >> (PART * 8)) & 255) << 8) | 0x47000000
+    else:
+        raised = (((words.to(tl.int32) >> (PART * 4)) & 15) << 19) | 0x41800000
     return raised.to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _excess(xs, BITS: tl.constexpr, GROUP: tl.constexpr):
-    """How much too large `_raised` makes products with `xs`: of 8 bits a row's, of 4 bits each group's."""
+def _excess(xs, BITS: tl.constexpr):
+    """How much too large `_raised` makes products with `xs`: of 8 bits a row's, of 4 bits those of SUM columns."""
     excess = xs
     if BITS == 8:
         total = xs[0]
@@ -74,7 +93,7 @@ def _excess(xs, BITS: tl.constexpr, GROUP: tl.constexpr):
     elif BITS == 4:
         excess = ()
         for block in tl.static_range(len(xs)):
-            grouped = tl.reshape(xs[block], (xs[0].shape[0] // GROUP, GROUP))
+            grouped = tl.reshape(xs[block], (xs[0].shape[0] // SUM, SUM))
             excess = excess + ((16.0 + 8.0) * tl.sum(grouped, 1),)
     return excess
 
@@ -97,7 +116,7 @@ def _product(
     BLOCK_K: tl.constexpr = ws[0].shape[1]
     PARTS: tl.constexpr = 16 // BITS
     GROUPS: tl.constexpr = (WIDTH + GROUP - 1) // GROUP
-    total = tl.zeros([BLOCK_N, BLOCK_K // GROUP if BITS == 4 else BLOCK_K], tl.float32)
+    total = tl.zeros([BLOCK_N, BLOCK_K // SUM if BITS == 4 else BLOCK_K], tl.float32)
     for step in tl.static_range(len(ws)):
         for part in tl.static_range(PARTS):
             x = xs[step * PARTS + part][None, :]
@@ -106,12 +125,15 @@ def _product(
             elif BITS == 8:
                 total += _raised(ws[step], part, BITS, ON_GPU) * x
             else:
-                grouped = tl.reshape(_raised(ws[step], part, BITS, ON_GPU) * x, (BLOCK_N, BLOCK_K // GROUP, GROUP))
-                sums = tl.sum(grouped, 2) - excess[step * PARTS + part][None, :]
-                group = step * (BLOCK_K // GROUP) + tl.arange(0, BLOCK_K // GROUP)
+                # Of a group's columns, those that lie in one thread: nothing is handed from thread to thread.
+                added = tl.sum(
+                    tl.reshape(_raised(ws[step], part, BITS, ON_GPU) * x, (BLOCK_N, BLOCK_K // SUM, SUM)), 2
+                )
+                group = (step * BLOCK_K + tl.arange(0, BLOCK_K // SUM) * SUM) // GROUP
                 scales = scale_ptr + ((n * PARTS + part) * GROUPS)[:, None] + group[None, :]
                 known = inside[:, None] & (group < GROUPS)[None, :]
-                total += sums * tl.load(scales, mask=known, other=0.0).to(tl.float32)
+                scale = tl.load(scales, mask=known, other=0.0).to(tl.float32)
+                total += (added - excess[step * PARTS + part][None, :]) * scale
     result = tl.sum(total, 1)
     if BITS == 8:
         result = (result - excess[0]) * tl.load(scale_ptr + n, mask=inside, other=0.0).to(tl.float32)
@@ -166,7 +188,7 @@ def normed_product(
         squares += xs[block] * xs[block]
         scaled = scaled + (xs[block] * gains[block],)
     size = 1.0 / tl.sqrt(tl.sum(squares, 0) / K + eps)
-    excess = _excess(scaled, BITS, GROUP)
+    excess = _excess(scaled, BITS)
     for time in tl.static_range(TIMES):
         inside = n < rows
         n_next = n + tl.num_programs(0) * BLOCK_N
@@ -211,7 +233,7 @@ def added_product(
     if CHAINED:
         gdc_wait()
     a = _vector(a_ptr, WIDTH, PARTS, BLOCK_K)
-    excess = _excess(a, BITS, GROUP)
+    excess = _excess(a, BITS)
     for time in tl.static_range(TIMES):
         inside = n < rows
         n_next = n + tl.num_programs(0) * BLOCK_N

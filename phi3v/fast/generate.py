@@ -4,6 +4,7 @@ The prompt, the cache, logits processors, stopping criteria and streamer are tra
 for it but the streamer, which gets each token while the next one is computed.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -19,6 +20,8 @@ from .chunk_graph import WORTHWHILE, ChunkGraph
 from .decode_graph import DecodeGraph
 from .forward import close, is_small, lean_forward
 from .tower import LeanTower
+
+Images = list[tuple[int, torch.Tensor]]  # where in a prompt each begins, and its embeddings
 
 ROOM = 512  # positions made ready at a time
 FEW_TOKENS = 64  # for so few a small model keeps to one thread on a CPU: others gain nothing, and where something else
@@ -98,8 +101,8 @@ class FastGenerate:
         Args:
             streamer: transformers hands it to its own loops, but not to others.
             cache: of `RoomyLayer`s, with what is known of the prompt already.
-            images: the embeddings, and where in the prompt they begin, of all images that the cache doesn't hold, of
-                all of them where the sequence may pass 4096 positions.
+            images: where those images begin in the prompt that the cache doesn't hold, and their embeddings.
+            all_images: gives the same of all images, for a sequence that passes 4096 positions.
         """
         try:
             return self._generate(*args, **kwargs)
@@ -116,7 +119,8 @@ class FastGenerate:
         *,
         streamer: BaseStreamer,
         cache: Cache,
-        images: list[tuple[int, torch.Tensor]],
+        images: Images,
+        all_images: Callable[[], Images],
         **model_kwargs,
     ) -> torch.LongTensor:
         count, longest, device = input_ids.shape[1], generation_config.max_length, model.device
@@ -137,7 +141,7 @@ class FastGenerate:
         done = False
         while not done:
             ready = min(count + ROOM, longest)
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, images, ready)))
+            step.token.copy_(pick(self._prefill(ids[:, :count], cache, images, all_images, ready)))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -168,15 +172,17 @@ class FastGenerate:
         return known[:, :count]
 
     def _prefill(
-        self, ids: torch.LongTensor, cache: Cache, images: list[tuple[int, torch.Tensor]], room: int
+        self, ids: torch.LongTensor, cache: Cache, images: Images, all_images: Callable[[], Images], room: int
     ) -> torch.Tensor:
         """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
         model = self.model
-        if model._crosses_to_long_rope(ids, None, cache):
+        crosses = model._crosses_to_long_rope(ids, None, cache)
+        if crosses:
             cache.reset()
         begin = cache.get_seq_length()
-        ids, images = ids[0, begin:], [(start - begin, embeds) for start, embeds in images if start >= begin]
+        ids = ids[0, begin:]
         self._use_threads(len(ids))
+        images = [(start - begin, embeds) for start, embeds in (all_images() if crosses else images) if start >= begin]
         if self.chunk and begin and not images and len(ids) <= WORTHWHILE:
             return self.chunk(ids, cache)
         embeds = model.model.embed_tokens(ids)
