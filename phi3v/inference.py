@@ -302,18 +302,18 @@ class Phi3Vision:
             if cache is None:
                 cache = roomy_cache(self.model.config.num_hidden_layers)
             self._prefixes.make_room(self._kv_bytes(count))
-            inputs = self._inputs(prompt)
+            inputs = {**self._inputs(prompt), "past_key_values": cache}
             if self._fast:
                 # The tower is begun before `generate` makes itself ready, which waits for no GPU with ids on the CPU.
                 embed = partial(self._embeds, prompt)
                 images = {"images": embed(length), "all_images": partial(embed, 0)}
-                inputs["custom_generate"] = partial(self._fast, streamer=streamer, cache=cache, **images)
+                inputs["custom_generate"] = partial(self._fast, streamer=streamer, **images)
             else:
                 # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
                 # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
                 crosses = count <= limit < count + settings["max_new_tokens"]
-                inputs = {name: value.to(self.device) for name, value in inputs.items()}
-                inputs |= {**self._images(prompt, 0 if crosses else length), "past_key_values": cache}
+                inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
+                inputs |= self._images(prompt, 0 if crosses else length)
             streamer.next_tokens_are_prompt = True
             self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
@@ -325,7 +325,7 @@ class Phi3Vision:
 
     def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
         """What `generate` takes of a prompt's text, on the CPU."""
-        ids = torch.tensor([prompt.ids])
+        ids = torch.from_numpy(np.array([prompt.ids]))  # in a fifth of the time that torch takes for a list
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def _images(self, prompt: Prompt, position: int) -> dict[str, torch.Tensor]:

@@ -100,7 +100,7 @@ class FastGenerate:
 
         Args:
             streamer: transformers hands it to its own loops, but not to others.
-            cache: of `RoomyLayer`s, with what is known of the prompt already.
+            past_key_values: of `RoomyLayer`s, with what is known of the prompt already.
             images: where those images begin in the prompt that the cache doesn't hold, and their embeddings.
             all_images: gives the same of all images, for a sequence that passes 4096 positions.
         """
@@ -118,13 +118,13 @@ class FastGenerate:
         generation_config: GenerationConfig,
         *,
         streamer: BaseStreamer,
-        cache: Cache,
+        past_key_values: Cache,
         images: Images,
         all_images: Callable[[], Images],
-        **model_kwargs,
+        **others,
     ) -> torch.LongTensor:
-        count, longest, device = input_ids.shape[1], generation_config.max_length, model.device
-        on_gpu = device.type == "cuda"
+        cache, count, longest = past_key_values, input_ids.shape[1], generation_config.max_length
+        device, on_gpu = model.device, model.device.type == "cuda"
         limit = model.config.original_max_position_embeddings
         step = self.graph or LeanStep(model)
         known = torch.zeros(1, longest, dtype=torch.long, pin_memory=on_gpu)
