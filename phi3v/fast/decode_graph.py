@@ -10,8 +10,9 @@ from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import GROUP, bits, stored
 from .forward import close
 
-# The quickest on an H200, by a weight's bits, for normed products, gated ones and those that are added: rows that one
-# program reads at a time, columns (words, of a quantised weight) in a block, warps, how many times it takes rows.
+# The quickest on an H200, by a weight's bits, for normed products, gated ones, attention's output and the
+# perceptron's: rows that one program reads at a time, columns (words, of a quantised weight) in a block, warps, how
+# many times it takes rows.
 BLOCKS = {
     16: ((2, 1024, 4, 2), (1, 1024, 2, 2), (2, 512, 1, 1), (2, 2048, 8, 2)),
     8: ((4, 256, 4, 6), (2, 256, 1, 4), (4, 512, 1, 1), (4, 1024, 4, 2)),
