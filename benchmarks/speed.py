@@ -81,7 +81,7 @@ def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops
     """The answer as transformers alone makes it."""
     prompt = engine._prompter(question, images, (), num_crops)
     inputs = {name: value.to(engine.device) for name, value in engine._inputs(prompt).items()}
-    inputs |= engine._images(prompt, 0)
+    inputs |= engine._images(prompt, engine._known(prompt), 0)
     # The engine's streamer: transformers' own holds a word back until the next begins.
     streamer = TokenStreamer(engine.processor.tokenizer, Stats(), time.perf_counter())
 
@@ -100,7 +100,8 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
         times = [time.perf_counter()]
         prompt = engine._prompter(question, pictures(request), (), request.num_crops)
         times[0] = time.perf_counter()
-        ids, images = engine._inputs(prompt)["input_ids"].to(engine.device), engine._images(prompt, 0)
+        ids = engine._inputs(prompt)["input_ids"].to(engine.device)
+        images = engine._images(prompt, engine._known(prompt), 0)
         synchronize(engine.device)
         times.append(time.perf_counter())
         with torch.inference_mode():
@@ -171,7 +172,10 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> str:
     """The most that was in use."""
     if device.type == "cuda":
-        return f"by the engine: {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB on the GPU"
+        pools = [part for part in torch.cuda.memory_snapshot() if part["segment_pool_id"] != (0, 0)]
+        for_graphs = sum(part["total_size"] - part["allocated_size"] for part in pools)  # theirs, though free
+        peak = (torch.cuda.max_memory_allocated(device) + for_graphs) / 2**30
+        return f"by the engine: {peak:.2f} GiB on the GPU, {for_graphs / 2**30:.2f} of them for its graphs alone"
     return f"by all of this so far: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
 
 

@@ -6,13 +6,14 @@ transform is InternLM-XComposer2-4KHD's (https://arxiv.org/abs/2404.06512).
 
 import math
 
-import numpy as np
 import torch
 from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ImageInput, make_flat_list_of_images
 from transformers.utils import TensorType
+
+from .pixels import planar, rgbx
 
 CROP = 336  # pixels, the side of the image tower's input
 TOKENS_PER_CROP_SIDE = 12  # 24 patches, merged two by two
@@ -121,7 +122,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             images: PIL images of any mode, or arrays and tensors, channels first or last. Alpha is dropped and an
                 EXIF orientation ignored, as in the reference.
             num_crops: overrides the processor's own.
-            do_resize: false for what `hd_transform` made, as uint8 arrays (height, width, 3).
+            do_resize: false for what `hd_transform` made, as uint8 tensors (3, height, width) on the device.
             device: where `pixel_values` are computed from the resized image, and stay.
 
         Returns:
@@ -136,8 +137,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
         padded = make_flat_list_of_images(images)
         if do_resize:
-            padded = [np.asarray(hd_transform(_to_pil(image), num_crops)) for image in padded]
-        image_sizes = [list(image.shape[:2]) for image in padded]
+            padded = [planar(rgbx(hd_transform(_to_pil(image), num_crops)), device) for image in padded]
+        image_sizes = [list(image.shape[1:]) for image in padded]
         pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP, device=device)
         for image, crops in zip(padded, pixel_values, strict=True):
             self._fill(crops, image)
@@ -148,20 +149,16 @@ class Phi3VImageProcessor(BaseImageProcessor):
         }
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=["num_img_tokens"])
 
-    def _fill(self, crops: torch.Tensor, image: np.ndarray) -> None:
+    def _fill(self, crops: torch.Tensor, pixels: torch.Tensor) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
-        rows, columns = image.shape[0] // CROP, image.shape[1] // CROP
-        device, on_gpu = crops.device, crops.is_cuda
-        statistics = torch.tensor([self.image_mean, self.image_std], pin_memory=on_gpu)
-        mean, std = statistics.to(device, non_blocking=True)[..., None, None]
-        pixels = torch.empty(image.shape, dtype=torch.uint8, pin_memory=on_gpu)
-        pixels.numpy()[:] = image
-        pixels = pixels.to(device, non_blocking=True).permute(2, 0, 1)
-        normalised = torch.empty(pixels.shape, device=device)
-        at_once = rows if on_gpu else 1  # what one row of crops takes stays in a CPU's cache
+        rows, columns = pixels.shape[1] // CROP, pixels.shape[2] // CROP
+        normalised = torch.empty(pixels.shape, device=crops.device)
+        at_once = rows if crops.is_cuda else 1  # what one row of crops takes stays in a CPU's cache
         for row in range(0, rows, at_once):
             band = slice(row * CROP, (row + at_once) * CROP)
-            normalised[:, band].copy_(pixels[:, band]).div_(255).sub_(mean).div_(std)
+            normalised[:, band].copy_(pixels[:, band]).div_(255)
+            for channel, mean, std in zip(normalised[:, band], self.image_mean, self.image_std, strict=True):
+                channel.sub_(mean).div_(std)
             cut = normalised[:, band].unflatten(1, (at_once, CROP)).unflatten(3, (columns, CROP))
             cut = cut.permute(1, 3, 0, 2, 4)
             crops[1 + row * columns : 1 + (row + at_once) * columns].view(cut.shape).copy_(cut)

@@ -18,7 +18,9 @@ from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
 from .fast.forward import is_small, lay_out, suits
 from .fast.generate import FastGenerate
-from .kv_cache import PrefixCache, roomy_cache
+from .fast.image_graphs import ImageGraphs
+from .kv_cache import Pixels, PrefixCache, roomy_cache
+from .pixels import planar
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
 from .quantize import BITS, name_of_precision, quantize_decoder
@@ -86,11 +88,12 @@ class Phi3Vision:
         self.precision: str = name_of_precision(model)
         self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
         self.context_length: int = model.config.max_position_embeddings
-        self._prompter = Prompter(processor, self.context_length)
+        self._prompter = Prompter(processor, self.context_length, pin_memory=self.device.type == "cuda")
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
         self._fast = FastGenerate(self.model) if suits(self.model) else None
+        self._embed = ImageGraphs(self.model, processor.image_processor, BOUNDS["num_crops"][1])
 
     @classmethod
     def from_pretrained(
@@ -160,7 +163,7 @@ class Phi3Vision:
         def record() -> None:
             torch.cuda.set_device(self.device)  # the worker's from now on: Triton asks for the thread's
             graph.record()
-            chunk.record()
+            chunk.record(pool)
 
         try:
             with torch.cuda.device(self.device):
@@ -169,10 +172,13 @@ class Phi3Vision:
             if not works:
                 log.warning("The kernels compute something else on this GPU; they are not used.")
                 return
+            pool = torch.cuda.graph_pool_handle()
             self._worker.submit(record)[1].result()
             self._fast.graph, self._fast.chunk = graph, chunk
+            for grid in self._embed.grids:  # one by one, so that answers need not wait for all
+                self._worker.submit(partial(self._embed.record, grid, pool))[1].result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
-            log.warning("No kernels of its own: %s: %s", type(error).__name__, error)
+            log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
 
     @property
     def is_preview(self) -> bool:
@@ -296,7 +302,8 @@ class Phi3Vision:
             torch.seed() if seed is None else torch.manual_seed(seed)
         limit, count = self.model.config.original_max_position_embeddings, len(prompt.ids)
         try:
-            keys = prompt.keys([self._prefixes.known(image) for image in prompt.images])
+            images = self._known(prompt)
+            keys = prompt.keys(images)
             cache, length = self._prefixes.take(keys, count > limit)
             streamer.stats.cached_tokens = length
             if cache is None:
@@ -305,15 +312,15 @@ class Phi3Vision:
             inputs = {**self._inputs(prompt), "past_key_values": cache}
             if self._fast:
                 # The tower is begun before `generate` makes itself ready, which waits for no GPU with ids on the CPU.
-                embed = partial(self._embeds, prompt)
-                images = {"images": embed(length), "all_images": partial(embed, 0)}
-                inputs["custom_generate"] = partial(self._fast, streamer=streamer, **images)
+                embeds = partial(self._embeds, prompt, images)
+                both = {"images": embeds(length), "all_images": partial(embeds, 0)}
+                inputs["custom_generate"] = partial(self._fast, streamer=streamer, **both)
             else:
                 # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
                 # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
                 crosses = count <= limit < count + settings["max_new_tokens"]
                 inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
-                inputs |= self._images(prompt, 0 if crosses else length)
+                inputs |= self._images(prompt, images, 0 if crosses else length)
             streamer.next_tokens_are_prompt = True
             self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
@@ -328,24 +335,23 @@ class Phi3Vision:
         ids = torch.from_numpy(np.array([prompt.ids]))  # in a fifth of the time that torch takes for a list
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
-    def _images(self, prompt: Prompt, position: int) -> dict[str, torch.Tensor]:
-        """What it takes of the images that begin at this position or later."""
-        images = [image for image, start in zip(prompt.images, prompt.starts, strict=True) if start >= position]
-        if not images:
+    def _known(self, prompt: Prompt) -> list[Pixels]:
+        """A prompt's images on the model's device, or those of earlier prompts that are equal."""
+        return [self._prefixes.known(planar(image, self.device)) for image in prompt.images]
+
+    def _images(self, prompt: Prompt, images: list[Pixels], position: int) -> dict[str, torch.Tensor]:
+        """What it takes of those of a prompt's images that begin at this position or later."""
+        pixels = [image.data for image, start in zip(images, prompt.starts, strict=True) if start >= position]
+        if not pixels:
             return {}
-        arrays = [np.frombuffer(image.data, np.uint8).reshape(*image.size[::-1], 3) for image in images]
         preprocess = self.processor.image_processor.preprocess
-        inputs = preprocess(arrays, prompt.num_crops, do_resize=False, device=self.device)
+        inputs = preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device)
         return {name: inputs[name] for name in ("pixel_values", "image_sizes")}  # the sizes are read on the CPU
 
-    def _embeds(self, prompt: Prompt, position: int) -> list[tuple[int, torch.Tensor]]:
+    def _embeds(self, prompt: Prompt, images: list[Pixels], position: int) -> list[tuple[int, torch.Tensor]]:
         """Where the images begin that begin at this position or later, and their embeddings."""
-        images = self._images(prompt, position)
-        if not images:
-            return []
-        count = len(images["image_sizes"])
-        embeds = self.model.get_image_features(**images).split(prompt.tokens_of_image[-count:])
-        return list(zip(prompt.starts[-count:], embeds, strict=True))
+        later = [(start, image) for start, image in zip(prompt.starts, images, strict=True) if start >= position]
+        return [(start, self._embed(image.data)) for start, image in later]
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

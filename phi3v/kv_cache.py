@@ -7,7 +7,7 @@ from weakref import WeakSet
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-STEP = 256  # positions by which a layer's room grows
+STEP = 64  # positions by which a layer's room grows
 WORTHWHILE = 16  # positions; fewer in common are as quick to compute
 
 
@@ -80,12 +80,10 @@ class Pixels:
     """An image as the model sees it. Each is equal to itself alone; see `PrefixCache.known`.
 
     Attributes:
-        size: width and height in pixels.
-        data: RGB, row by row, three bytes a pixel.
+        data: uint8, (3, height, width), on the model's device.
     """
 
-    size: tuple[int, int]
-    data: bytes
+    data: torch.Tensor
 
 
 @dataclass
@@ -110,15 +108,16 @@ class PrefixCache:
         self._entries: list[_Entry] = []  # the latest last
         self._images: WeakSet[Pixels] = WeakSet()  # those of the entries, and of the prompt that is being answered
 
-    def known(self, image: Pixels) -> Pixels:
-        """The equal image of an earlier prompt, if that is kept, else this one.
+    def known(self, data: torch.Tensor) -> Pixels:
+        """The image of an earlier prompt with equal pixels, if that is kept, else a new one.
 
         Compared byte by byte: as quick as memory where they are equal, at once where they are not, and nobody can make
         two images that are taken for one.
         """
         for other in self._images:
-            if other.size == image.size and other.data == image.data:
+            if torch.equal(other.data, data):
                 return other
+        image = Pixels(data)
         self._images.add(image)
         return image
 
@@ -145,7 +144,7 @@ class PrefixCache:
         if length < WORTHWHILE:
             return
         images = {token for token in tokens if isinstance(token, Pixels)}
-        nbytes = sum(layer.nbytes for layer in cache.layers) + sum(len(image.data) for image in images)
+        nbytes = sum(layer.nbytes for layer in cache.layers) + sum(image.data.nbytes for image in images)
         self.make_room(nbytes)
         self._entries.append(_Entry(list(tokens[:length]), cache, is_long, nbytes))
 

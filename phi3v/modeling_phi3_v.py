@@ -124,8 +124,9 @@ class Phi3VImageEmbedding(nn.Module):
         """
         grids = [(height // CROP, width // CROP) for height, width in image_sizes.tolist()]
         lengths = [1 + rows * columns for rows, columns in grids]
-        crops = torch.cat([image[:length] for image, length in zip(pixel_values, lengths, strict=True)])
-        features = self.encode(crops.to(self.glb_GN.dtype)).split(lengths)
+        dtype = self.glb_GN.dtype
+        crops = torch.cat([image[:length].to(dtype) for image, length in zip(pixel_values, lengths, strict=True)])
+        features = self.encode(crops).split(lengths)
         merged = [self.arrange(image, *grid) for image, grid in zip(features, grids, strict=True)]
         return self.img_projection(torch.cat(merged))
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from PIL import Image
 
 from .image_processing_phi3_v import hd_transform
 from .kv_cache import Pixels
 from .literal import literal_text
+from .pixels import rgbx
 from .processing_phi3_v import Phi3VProcessor
 
 
@@ -17,14 +19,14 @@ class Prompt:
 
     Attributes:
         ids: of the whole prompt.
-        images: after the HD transform, in order.
+        images: after the HD transform, in order, as of `rgbx`.
         tokens_of_image: positions that each image takes.
         starts: the first of them.
         num_crops: crops that each takes at most.
     """
 
     ids: list[int]
-    images: list[Pixels]
+    images: list[torch.Tensor]
     tokens_of_image: list[int]
     starts: list[int]
     num_crops: int
@@ -38,11 +40,18 @@ class Prompt:
 
 
 class Prompter:
-    """Writes prompts in the chat format. Words are text: chat markup or image tags in them are read as characters."""
+    """Writes prompts in the chat format. Words are text: chat markup or image tags in them are read as characters.
 
-    def __init__(self, processor: Phi3VProcessor, context_length: int):
+    Args:
+        processor: the checkpoint's.
+        context_length: tokens that a prompt is shorter than.
+        pin_memory: whether a GPU will fetch the images.
+    """
+
+    def __init__(self, processor: Phi3VProcessor, context_length: int, pin_memory: bool):
         self.processor = processor
         self.context_length = context_length
+        self.pin_memory = pin_memory
         self._literal = literal_text(processor.tokenizer)
 
     def __call__(
@@ -76,9 +85,8 @@ class Prompter:
         for count in tokens:
             starts.append(ids.index(self.processor.image_token_id, end))
             end = starts[-1] + count
-        resized = [hd_transform(image, num_crops) for image in all_images]
-        images = [Pixels(image.size, image.tobytes()) for image in resized]
-        return Prompt(ids, images, tokens, starts, num_crops)
+        pixels = [rgbx(hd_transform(image, num_crops), self.pin_memory) for image in all_images]
+        return Prompt(ids, pixels, tokens, starts, num_crops)
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""

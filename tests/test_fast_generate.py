@@ -1,6 +1,7 @@
 """The engine's loop makes the tokens that transformers' own makes. The graph's kernels are interpreted, on a CPU."""
 
 import pytest
+import torch
 from conftest import EXAMPLES
 from PIL import Image
 
@@ -95,6 +96,31 @@ def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_c
     assert graph.agrees() and chunk.agrees()
     model.model.layers[0].input_layernorm.variance_epsilon = 0.5
     assert not graph.agrees()
+
+
+@torch.inference_mode()
+def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch):
+    replays = []
+
+    class Graph:
+        """As a CUDA graph: does again what it was shown, with the same memory."""
+
+        def __init__(self, step, pool):
+            self.replay = lambda: replays.append(step())
+
+    monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Graph)
+    embed = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")._embed
+    images = [
+        torch.randint(256, (3, 336 * height, 336 * width), dtype=torch.uint8) for height, width in [(1, 2), (2, 1)]
+    ]
+    expected = [embed(image) for image in images]
+    assert (4, 4) in embed.grids and (4, 5) not in embed.grids
+    for grid in (embed.grids[0], (1, 2), (2, 1)):
+        embed.record(grid, (0, 0))
+    results = [embed(image) for image in images]
+    assert len(replays) == 2
+    for result, other in zip(results, expected, strict=True):
+        assert torch.equal(result, other)
 
 
 @pytest.mark.parametrize("loaded", ["lean"], indirect=True)

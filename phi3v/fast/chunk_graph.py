@@ -45,9 +45,9 @@ class ChunkGraph:
         return close(self(ids[10:], cache)[0], expected)
 
     @torch.inference_mode()
-    def record(self) -> None:
-        """As of `DecodeGraph`."""
-        self._graph = recorded(self._run)
+    def record(self, pool: tuple[int, int]) -> None:
+        """As of `DecodeGraph`, with memory that other graphs use too; see `recorded`."""
+        self._graph = recorded(self._run, pool)
         self._tried = None
 
     def __call__(self, ids: torch.LongTensor, cache: Cache) -> torch.Tensor:

@@ -120,12 +120,18 @@ class DecodeGraph:
         self.position += 1
 
 
-def recorded(step: Callable[[], None]) -> torch.cuda.CUDAGraph:
-    """The CUDA graph of what `step` does, to be replayed on this thread."""
+def recorded(step: Callable[[], object], pool: tuple[int, int] | None = None) -> torch.cuda.CUDAGraph:
+    """The CUDA graph of what `step` does, to be replayed on this thread.
+
+    Args:
+        step: launches its operations.
+        pool: memory that it shares with graphs that are never replayed meanwhile, as of
+            `torch.cuda.graph_pool_handle`.
+    """
     step()  # libraries make themselves ready on a thread's first call, which can't be recorded
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
             step()
     except Exception:
         # The random numbers' generator would think for ever that it is being recorded: let it see an end.

@@ -75,8 +75,8 @@ def lean_forward(
             attention, q.transpose(0, 1)[None], kept.keys, kept.values, mask, scaling=attention.scaling
         )
         add_linear(x, attended.reshape(len(x), -1), attention.o_proj)
-        gate_up = mlp.gate_up_proj(normed(layer.post_attention_layernorm, x))
-        add_linear(x, gated(gate_up), mlp.down_proj)
+        del qkv, q, attended  # what comes next takes most memory
+        add_linear(x, gated(mlp.gate_up_proj(normed(layer.post_attention_layernorm, x))), mlp.down_proj)
     return model.lm_head(normed(decoder.norm, x[-1:]))
 
 

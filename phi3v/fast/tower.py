@@ -13,8 +13,8 @@ from ..modeling_phi3_v import Phi3VImageEmbedding
 class LeanTower:
     """As `Phi3VImageEmbedding.encode`, of a tower whose activation is QuickGELU.
 
-    A GPU computes its operations as fast as they are launched, so there are few of them: queries, keys and values of a
-    layer come of one product.
+    A GPU computes its operations as fast as they are launched, so there are few of them: the patches' embeddings come
+    of a product, queries, keys and values of a layer of one.
 
     Args:
         tower: its weights are used, and stay its own; those of a layer's queries, keys and values then lie together.
@@ -31,17 +31,37 @@ class LeanTower:
         """(crops, 3, 336, 336) to patch features (crops, 576, vision size)."""
         clip, add_and_norm, quick_gelu = self.clip, self.between.add_and_norm, self.between.quick_gelu
         attend = AttentionInterface()[clip.config._attn_implementation]
-        x = clip.pre_layrnorm(clip.embeddings(crops))
+        x = self._embed(crops)
+        count, positions, size = x.shape
+        x = x.view(-1, size)
         normed = self.layers[0].layer_norm1(x)
+        # Memory for what is wide, and a little that fits in: nothing is in it for longer than the next product.
+        wide = x.new_empty(len(x) * max(3 * size, clip.config.intermediate_size))
         for number, (layer, qkv) in enumerate(zip(self.layers, self.qkv, strict=True)):
             attention, mlp = layer.self_attn, layer.mlp
-            heads = linear(normed, *qkv).unflatten(-1, (3, -1, attention.head_dim)).permute(2, 0, 3, 1, 4)
-            attended, _ = attend(attention, *heads, None, scaling=attention.scale)
-            normed = add_and_norm(x, attention.out_proj(attended.flatten(2)), layer.layer_norm2)
-            change = mlp.fc2(quick_gelu(mlp.fc1(normed)))
+            heads = _linear(normed, *qkv, wide).view(count, positions, 3, -1, attention.head_dim)
+            attended = attend(attention, *heads.permute(2, 0, 3, 1, 4), None, scaling=attention.scale)[0]
+            change = _linear(attended.view(-1, size), attention.out_proj.weight, attention.out_proj.bias, wide)
+            normed = add_and_norm(x, change, layer.layer_norm2)
+            change = mlp.fc2(quick_gelu(_linear(normed, mlp.fc1.weight, mlp.fc1.bias, wide)))
             if number + 1 < len(self.layers):
                 normed = add_and_norm(x, change, self.layers[number + 1].layer_norm1)
-        return x.add_(change)[:, 1:]
+        return x.add_(change).view(count, positions, size)[:, 1:]
+
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        """(crops, 3, 336, 336) to normed patches and class token with their positions, (crops, 577, vision size)."""
+        embeddings = self.clip.embeddings
+        weight = embeddings.patch_embedding.weight
+        patch = weight.shape[-1]
+        patches = crops.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
+        patches = linear(patches.flatten(3).flatten(1, 2), weight.flatten(1))
+        x = torch.cat([embeddings.class_embedding.expand(len(crops), 1, -1), patches], 1)
+        return self.clip.pre_layrnorm(x.add_(embeddings.position_embedding.weight))
+
+
+def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """As torch's, of (rows, size), written to the beginning of this memory."""
+    return torch.addmm(bias, x, weight.T, out=memory[: len(x) * len(weight)].view(len(x), -1))
 
 
 def _together(attention: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,61 @@
+"""Embeddings of an image, from pixels to what the decoder takes: CUDA graphs, one for each arrangement of crops.
+
+Launched one by one, its 300 operations take nearly as long to launch as to run, and the prompt's wait behind them.
+"""
+
+import torch
+
+from ..image_processing_phi3_v import CROP, Phi3VImageProcessor, num_image_tokens
+from ..modeling_phi3_v import Phi3VForCausalLM
+from .decode_graph import recorded
+
+
+class ImageGraphs:
+    """Computes embeddings of one image at a time, on any device; a CUDA GPU replays what was recorded.
+
+    Attributes:
+        grids: arrangements of crops, (rows, columns), those of most crops first.
+    """
+
+    def __init__(self, model: Phi3VForCausalLM, processor: Phi3VImageProcessor, most_crops: int):
+        self.model = model
+        self.processor = processor
+        pairs = [(rows, columns) for rows in range(1, most_crops + 1) for columns in range(1, most_crops // rows + 1)]
+        self.grids = sorted(pairs, key=lambda grid: -grid[0] * grid[1])
+        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings (image positions, hidden size) of an image as of `planar`, after the HD transform."""
+        grid = pixels.shape[1] // CROP, pixels.shape[2] // CROP
+        if grid not in self._graphs:
+            return self._embed(pixels)
+        own, embeds = self._memory(grid)
+        own.copy_(pixels)
+        self._graphs[grid].replay()
+        return embeds.clone()
+
+    @torch.inference_mode()
+    def record(self, grid: tuple[int, int], pool: tuple[int, int]) -> None:
+        """Record the graph of one of the grids, the first one first, on the thread that will replay it.
+
+        Args:
+            pool: as of `recorded`.
+        """
+        if not self._graphs:
+            device, dtype = self.model.device, self.model.dtype
+            tokens = max(num_image_tokens(rows * CROP, columns * CROP) for rows, columns in self.grids)
+            self._pixels = torch.zeros(3 * grid[0] * grid[1] * CROP**2, dtype=torch.uint8, device=device)
+            self._embeds = torch.empty(tokens, self.model.config.hidden_size, dtype=dtype, device=device)
+        pixels, embeds = self._memory(grid)
+        self._graphs[grid] = recorded(lambda: embeds.copy_(self._embed(pixels)), pool)
+
+    def _memory(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where its graph reads pixels and writes embeddings."""
+        height, width = (CROP * count for count in grid)
+        pixels = self._pixels[: 3 * height * width].view(3, height, width)
+        return pixels, self._embeds[: num_image_tokens(height, width)]
+
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        crops = pixels.shape[1] * pixels.shape[2] // CROP**2
+        inputs = self.processor.preprocess([pixels], crops, do_resize=False, device=pixels.device)
+        return self.model.get_image_features(inputs["pixel_values"], inputs["image_sizes"])

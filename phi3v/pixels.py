@@ -1,0 +1,44 @@
+"""Pixels out of Pillow and to the model's device, on the shortest way."""
+
+import ctypes
+
+import torch
+from PIL import Image
+
+
+class _Array(ctypes.Structure):
+    """`ArrowArray` of the Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html)."""
+
+
+_Array._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_Array))),
+]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+
+
+def rgbx(image: Image.Image, pin_memory: bool = False) -> torch.Tensor:
+    """An RGB image's pixels as Pillow holds them, copied: uint8, (height, width, 4), the fourth of no meaning.
+
+    `tobytes`, on which numpy relies too, packs them byte by byte and then copies: four times as long.
+
+    Args:
+        image: of the mode RGB.
+        pin_memory: for a GPU to fetch.
+    """
+    try:
+        _, array = image.__arrow_c_array__()
+    except ValueError:  # Pillow holds images of more than 16 MiB in several pieces
+        packed = torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8)
+        return packed.view(image.height, image.width, 4)
+    data = _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1]
+    pixels = torch.empty(image.height, image.width, 4, dtype=torch.uint8, pin_memory=pin_memory)
+    ctypes.memmove(pixels.data_ptr(), data, pixels.nbytes)
+    return pixels
+
+
+def planar(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """What `rgbx` gave as (3, height, width) on a device."""
+    return pixels.to(device, non_blocking=True)[..., :3].permute(2, 0, 1).contiguous()
