@@ -1,28 +1,37 @@
-"""What the app adds to the engine: answers over HTTP, as a client of the API gets them: ``python -m benchmarks.http``.
+"""What the app adds to the engine: answers over HTTP, as clients of the API get them.
+
+python -m benchmarks.http                    the bundled model
+python -m benchmarks.http --full-size        Phi-3-Vision's size with random weights, which takes 8 GB of disk
 
 The engine's own figures are measured before, in this process, and the app's with the same image and question.
 """
 
+import argparse
+import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
 
+import httpx
 from gradio_client import Client, handle_file
 
 from phi3v import Phi3Vision
 from phi3v.tasks import OCR
 
+from .full_size import full_size
 from .reading import unseen_receipt
 from .startup import running_app
 
 TIMES = 7
+WARM = 20  # seconds until an app has made ready what it makes ready behind its first answers
 
 
-def timed(pieces) -> tuple[float, float]:
+def timed(pieces: Iterator[str]) -> tuple[float, float]:
     """Seconds to the first text and from there to the end."""
     began, first = time.perf_counter(), None
     for text in pieces:
@@ -30,22 +39,51 @@ def timed(pieces) -> tuple[float, float]:
     return first - began, time.perf_counter() - first
 
 
+def by_http(url: str, path: Path, question: str, settings: list) -> Iterator[str]:
+    """The answer's states without `gradio_client`, which looks for them every 50 ms."""
+    with httpx.Client(base_url=f"{url}/gradio_api", timeout=None) as client:
+        [uploaded] = client.post("/upload", files={"files": path.open("rb")}).json()
+        image = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+        event = client.post("/call/describe", json={"data": [image, question, *settings]}).json()["event_id"]
+        with client.stream("GET", f"/call/describe/{event}") as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: ["):
+                    yield json.loads(line.removeprefix("data: "))[0]
+
+
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full-size", action="store_true", help="Phi-3-Vision's size, random weights")
+    options = parser.parse_args()
     question = OCR["text"].prompt
     with tempfile.TemporaryDirectory() as folder:
-        engine = Phi3Vision.from_pretrained()
-        rows, tokens = {"engine": [], "app": []}, 0
+        engine = full_size() if options.full_size else Phi3Vision.from_pretrained()
+        engine.warm_up()
+        rows, tokens = {"engine": []}, 0
         for _ in range(TIMES + 1):
             stream = engine.stream(question, [unseen_receipt()])
             rows["engine"].append(timed(stream))
             tokens = stream.stats.new_tokens
-        with running_app([]) as url:
+        if options.full_size:
+            engine.model.save_pretrained(folder)
+            engine.processor.save_pretrained(folder)
+        with running_app(["--model", folder] if options.full_size else []) as url:
             client = Client(url, verbose=False)
-            for _ in range(TIMES + 1):
-                path = Path(folder) / f"{time.monotonic_ns()}.png"
-                unseen_receipt().save(path)
-                rows["app"].append(timed(client.submit(handle_file(path), question, api_name="/describe")))
+            endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+            settings = [parameter["parameter_default"] for parameter in endpoints["/describe"]["parameters"][2:]]
+            ways = {
+                "app": lambda path: client.submit(handle_file(path), question, api_name="/describe"),
+                "app, without gradio_client": lambda path: by_http(url, path, question, settings),
+            }
+            for name, way in ways.items():
+                rows[name] = []
+                for number in range(TIMES + 1):
+                    path = Path(folder) / f"{time.monotonic_ns()}.png"
+                    unseen_receipt().save(path)
+                    rows[name].append(timed(way(path)))
+                    if engine.device.type == "cuda" and not number:
+                        time.sleep(WARM)
     for name, row in rows.items():
         first, rest = (median(values) for values in zip(*row[1:], strict=True))  # the first is to warm up
         print(f"{name}: first text after {first * 1e3:.0f} ms, then {(tokens - 1) / rest:.0f} tok/s")
