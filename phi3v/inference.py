@@ -306,16 +306,17 @@ class Phi3Vision:
             keys = prompt.keys(images)
             cache, length = self._prefixes.take(keys, count > limit)
             streamer.stats.cached_tokens = length
-            if cache is None:
-                cache = roomy_cache(self.model.config.num_hidden_layers)
             self._prefixes.make_room(self._kv_bytes(count))
-            inputs = {**self._inputs(prompt), "past_key_values": cache}
+            fast = None
             if self._fast:
-                # The tower is begun before `generate` makes itself ready, which waits for no GPU with ids on the CPU.
+                # The tower is begun first: all else waits for no GPU, with ids on the CPU.
                 embeds = partial(self._embeds, prompt, images)
                 both = {"images": embeds(length), "all_images": partial(embeds, 0)}
-                inputs["custom_generate"] = partial(self._fast, streamer=streamer, **both)
-            else:
+                fast = partial(self._fast, streamer=streamer, **both)
+            if cache is None:
+                cache = roomy_cache(self.model.config.num_hidden_layers)
+            inputs = {**self._inputs(prompt), "past_key_values": cache, "custom_generate": fast}
+            if not fast:
                 # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
                 # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
                 crosses = count <= limit < count + settings["max_new_tokens"]

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import torch
 from torch import nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 from transformers import AttentionInterface
 
 from ..modeling_phi3_v import Phi3VImageEmbedding
@@ -51,12 +51,15 @@ class LeanTower:
     def _embed(self, crops: torch.Tensor) -> torch.Tensor:
         """(crops, 3, 336, 336) to normed patches and class token with their positions, (crops, 577, vision size)."""
         embeddings = self.clip.embeddings
-        weight = embeddings.patch_embedding.weight
+        weight, places = embeddings.patch_embedding.weight, embeddings.position_embedding.weight
         patch = weight.shape[-1]
         patches = crops.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
-        patches = linear(patches.flatten(3).flatten(1, 2), weight.flatten(1))
-        x = torch.cat([embeddings.class_embedding.expand(len(crops), 1, -1), patches], 1)
-        return self.clip.pre_layrnorm(x.add_(embeddings.position_embedding.weight))
+        # A GPU multiplies rows of whole multiples of 16 bytes three times as fast.
+        patches, weight = (pad(each, (0, -each.shape[-1] % 8)) for each in (patches.flatten(3), weight.flatten(1)))
+        x = crops.new_empty(len(crops), *places.shape)
+        x[:, 0] = embeddings.class_embedding + places[0]
+        torch.add(linear(patches.flatten(1, 2), weight), places[1:], out=x[:, 1:])
+        return self.clip.pre_layrnorm(x)
 
 
 def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
