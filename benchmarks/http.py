@@ -93,11 +93,11 @@ def main() -> None:
             }
             for name, way in ways.items():
                 rows[name] = []
-                for number in range(TIMES + 1):
+                for _ in range(TIMES + 1):
                     path = Path(folder) / f"{time.monotonic_ns()}.png"
                     unseen_receipt().save(path)
                     rows[name].append(timed(way(path)))
-                    if engine.device.type == "cuda" and not number:
+                    if engine.device.type == "cuda" and len(rows["app"]) == 1:
                         time.sleep(WARM)
     for name, row in rows.items():
         first, rest = (median(values) for values in zip(*row[1:], strict=True))  # the first is to warm up

@@ -3,11 +3,22 @@
 Launched one by one, its 300 operations take nearly as long to launch as to run, and the prompt's wait behind them.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from ..image_processing_phi3_v import CROP, Phi3VImageProcessor, num_image_tokens
 from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
+
+
+@dataclass
+class _Recorded:
+    """A graph, and where it reads pixels and writes embeddings."""
+
+    pixels: torch.Tensor
+    graph: torch.cuda.CUDAGraph
+    embeds: torch.Tensor
 
 
 class ImageGraphs:
@@ -22,17 +33,16 @@ class ImageGraphs:
         self.processor = processor
         pairs = [(rows, columns) for rows in range(1, most_crops + 1) for columns in range(1, most_crops // rows + 1)]
         self.grids = sorted(pairs, key=lambda grid: -grid[0] * grid[1])
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, int], _Recorded] = {}
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings (image positions, hidden size) of an image as of `planar`, after the HD transform."""
-        grid = pixels.shape[1] // CROP, pixels.shape[2] // CROP
-        if grid not in self._graphs:
+        recorded = self._graphs.get((pixels.shape[1] // CROP, pixels.shape[2] // CROP))
+        if recorded is None:
             return self._embed(pixels)
-        own, embeds = self._memory(grid)
-        own.copy_(pixels)
-        self._graphs[grid].replay()
-        return embeds.clone()
+        recorded.pixels.copy_(pixels)
+        recorded.graph.replay()
+        return recorded.embeds.clone()
 
     @torch.inference_mode()
     def record(self, grid: tuple[int, int], pool: tuple[int, int]) -> None:
@@ -46,14 +56,10 @@ class ImageGraphs:
             tokens = max(num_image_tokens(rows * CROP, columns * CROP) for rows, columns in self.grids)
             self._pixels = torch.zeros(3 * grid[0] * grid[1] * CROP**2, dtype=torch.uint8, device=device)
             self._embeds = torch.empty(tokens, self.model.config.hidden_size, dtype=dtype, device=device)
-        pixels, embeds = self._memory(grid)
-        self._graphs[grid] = recorded(lambda: embeds.copy_(self._embed(pixels)), pool)
-
-    def _memory(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where its graph reads pixels and writes embeddings."""
         height, width = (CROP * count for count in grid)
         pixels = self._pixels[: 3 * height * width].view(3, height, width)
-        return pixels, self._embeds[: num_image_tokens(height, width)]
+        embeds = self._embeds[: num_image_tokens(height, width)]
+        self._graphs[grid] = _Recorded(pixels, recorded(lambda: embeds.copy_(self._embed(pixels)), pool), embeds)
 
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
         crops = pixels.shape[1] * pixels.shape[2] // CROP**2
