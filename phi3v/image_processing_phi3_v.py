@@ -14,6 +14,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ImageInp
 from transformers.utils import TensorType
 
 from .pixels import planar, rgbx
+from .resize import resize
 
 CROP = 336  # pixels, the side of the image tower's input
 TOKENS_PER_CROP_SIDE = 12  # 24 patches, merged two by two
@@ -53,21 +54,22 @@ def hd_size(width: int, height: int, num_crops: int) -> tuple[int, int]:
 def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
     """Resize and pad an image so that both sides are multiples of 336 pixels, at most `num_crops` crops in all.
 
-    It becomes RGB. A tall image is handled as its transpose, so its padding ends up left and right.
+    It becomes RGB. A tall image is handled as the reference handles its transpose, so its padding ends up left and
+    right.
     """
     if image.mode != "RGB":  # converting would copy it
         image = image.convert("RGB")
-    transposed = image.width < image.height
-    if transposed:
-        image = image.transpose(Image.Transpose.TRANSPOSE)
-    width, height = hd_size(image.width, image.height, num_crops)
-    padded = image
-    if image.size != (width, height):
-        padded = image.resize((width, height), Image.Resampling.BILINEAR)
-    if height % CROP:
-        resized, padded = padded, Image.new("RGB", (width, math.ceil(height / CROP) * CROP), WHITE)
-        padded.paste(resized, (0, (padded.height - height) // 2))
-    return padded.transpose(Image.Transpose.TRANSPOSE) if transposed else padded
+    tall = image.width < image.height
+    long_side, short_side = hd_size(max(image.size), min(image.size), num_crops)
+    size = (short_side, long_side) if tall else (long_side, short_side)
+    if image.size != size:
+        image = resize(image, size, columns_first=tall)
+    if short_side % CROP:
+        padded_size = tuple(math.ceil(side / CROP) * CROP for side in size)
+        padded = Image.new("RGB", padded_size, WHITE)
+        padded.paste(image, tuple((outer - inner) // 2 for outer, inner in zip(padded_size, size, strict=True)))
+        return padded
+    return image
 
 
 def num_image_tokens(height: int, width: int) -> int:
