@@ -22,6 +22,9 @@ def resize(
         size: width and height in pixels.
         columns_first: for what Pillow makes of the transposed image, transposed back.
         threads: by default one for each CPU, of a large image.
+
+    Returns:
+        A new image; of the same size, the image itself.
     """
     if threads is None:
         threads = min(os.cpu_count() or 1, MOST_THREADS) if image.width * image.height > LARGE else 1
@@ -31,7 +34,9 @@ def resize(
 
 def _one_way(image: Image.Image, size: tuple[int, int], threads: int) -> Image.Image:
     """Resize to another width or another height, in parts."""
-    if threads == 1 or image.size == size:
+    if image.size == size:
+        return image
+    if threads == 1:
         return image.resize(size, Image.Resampling.BILINEAR)
     (width, height), wider = size, size[0] != image.width
     result = Image.new("RGB", size, None)

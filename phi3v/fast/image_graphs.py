@@ -37,12 +37,12 @@ class ImageGraphs:
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings (image positions, hidden size) of an image as of `planar`, after the HD transform."""
-        recorded = self._graphs.get((pixels.shape[1] // CROP, pixels.shape[2] // CROP))
-        if recorded is None:
+        known = self._graphs.get((pixels.shape[1] // CROP, pixels.shape[2] // CROP))
+        if known is None:
             return self._embed(pixels)
-        recorded.pixels.copy_(pixels)
-        recorded.graph.replay()
-        return recorded.embeds.clone()
+        known.pixels.copy_(pixels)
+        known.graph.replay()
+        return known.embeds.clone()
 
     @torch.inference_mode()
     def record(self, grid: tuple[int, int], pool: tuple[int, int]) -> None:
