@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from phi3v import Phi3Vision, Stats
-from phi3v.fast.forward import lean_forward
 from phi3v.kv_cache import roomy_cache
 from phi3v.quantize import BITS, stored
 from phi3v.streaming import TokenStreamer
@@ -97,25 +96,27 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
     """Seconds of what comes before the first token."""
 
     def timed() -> list[float]:
+        images = pictures(request)
         times = [time.perf_counter()]
-        prompt = engine._prompter(question, pictures(request), (), request.num_crops)
-        times[0] = time.perf_counter()
-        ids = engine._inputs(prompt)["input_ids"].to(engine.device)
-        images = engine._images(prompt, engine._known(prompt), 0)
-        synchronize(engine.device)
-        times.append(time.perf_counter())
-        with torch.inference_mode():
-            embeds = engine.model.model.embed(ids, **images)
+
+        def done() -> None:
             synchronize(engine.device)
             times.append(time.perf_counter())
+
+        with torch.inference_mode():
+            prompt = engine._prompter(question, images, (), request.num_crops)
+            known = engine._known(prompt)
+            done()
+            embeds = engine._embeds(prompt, known, 0)
+            done()
+            ids = engine._inputs(prompt)["input_ids"].to(engine.device)
             cache = roomy_cache(engine.model.config.num_hidden_layers)
-            lean_forward(engine.model, embeds[0], cache, engine._fast.between)
-        synchronize(engine.device)
-        times.append(time.perf_counter())
+            engine._fast._prefill(ids, cache, embeds, lambda: embeds, 0)
+            done()
         return [later - earlier for earlier, later in pairwise(times)]
 
     runs = [engine._worker.submit(timed)[1].result() for _ in range(2)]
-    names = ("preprocessing", "image tower", "prefill")
+    names = ("prompt and pixels", "image tower", "prefill")
     return ", ".join(f"{name} {value * 1e3:,.0f} ms" for name, value in zip(names, runs[-1], strict=True))
 
 
