@@ -47,8 +47,8 @@ def _one_way(image: Image.Image, size: tuple[int, int], threads: int) -> Image.I
         result.paste(image.crop(box).resize(own, Image.Resampling.BILINEAR), box[:2])
 
     length = height if wider else width
-    parts = min(threads, length)
+    parts = min(4 * threads, length)  # more than threads: those at work are copies
     cuts = [length * number // parts for number in range(parts + 1)]
-    with ThreadPoolExecutor(parts) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(part, cuts[:-1], cuts[1:]))
     return result
