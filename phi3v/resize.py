@@ -18,7 +18,7 @@ def resize(
     first step, and columns in the second.
 
     Args:
-        image: any size.
+        image: any size; of more than a hundred times its width in height, Pillow computes columns first by itself.
         size: width and height in pixels.
         columns_first: for what Pillow makes of the transposed image, transposed back.
         threads: by default one for each CPU, of a large image.
