@@ -56,7 +56,7 @@ def by_client(client: Client, path: Path, question: str) -> Iterator[str]:
 
 def by_http(client: httpx.Client, path: Path, question: str, settings: list) -> Iterator[str]:
     """The answer's states without `gradio_client`, which looks for them every 50 ms."""
-    [uploaded] = client.post("/upload", files={"files": path.open("rb")}).json()
+    [uploaded] = client.post("/upload", files={"files": (path.name, path.read_bytes())}).json()
     image = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
     event = client.post("/call/describe", json={"data": [image, question, *settings]}).json()["event_id"]
     with client.stream("GET", f"/call/describe/{event}") as answer:

@@ -1,5 +1,6 @@
 """The engine: a processor and a model, loaded once; answers streamed, stopped, counted."""
 
+import gc
 import logging
 import threading
 import time
@@ -93,7 +94,7 @@ class Phi3Vision:
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
         self._fast = FastGenerate(self.model) if suits(self.model) else None
-        self._embed = ImageGraphs(self.model, processor.image_processor, BOUNDS["num_crops"][1])
+        self._image_graphs = ImageGraphs(self.model, processor.image_processor, BOUNDS["num_crops"][1])
 
     @classmethod
     def from_pretrained(
@@ -175,10 +176,13 @@ class Phi3Vision:
             pool = torch.cuda.graph_pool_handle()
             self._worker.submit(record)[1].result()
             self._fast.graph, self._fast.chunk = graph, chunk
-            for grid in self._embed.grids:  # one by one, so that answers need not wait for all
-                self._worker.submit(partial(self._embed.record, grid, pool))[1].result()
+            gc.freeze()  # older torch collects garbage before each graph, among all that was ever loaded
+            for grid in self._image_graphs.grids:  # one by one, so that answers need not wait for all
+                self._worker.submit(partial(self._image_graphs.record, grid, pool))[1].result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
+        finally:
+            gc.unfreeze()
 
     @property
     def is_preview(self) -> bool:
@@ -352,7 +356,7 @@ class Phi3Vision:
     def _embeds(self, prompt: Prompt, images: list[Pixels], position: int) -> list[tuple[int, torch.Tensor]]:
         """Where the images begin that begin at this position or later, and their embeddings."""
         later = [(start, image) for start, image in zip(prompt.starts, images, strict=True) if start >= position]
-        return [(start, self._embed(image.data)) for start, image in later]
+        return [(start, self._image_graphs(image.data)) for start, image in later]
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

@@ -111,8 +111,7 @@ class PrefixCache:
     def known(self, data: torch.Tensor) -> Pixels:
         """The image of an earlier prompt with equal pixels, if that is kept, else a new one.
 
-        Compared byte by byte: as quick as memory where they are equal, at once where they are not, and nobody can make
-        two images that are taken for one.
+        Compared byte by byte, as quick as memory: nobody can make two images that are taken for one.
         """
         for other in self._images:
             if torch.equal(other.data, data):

@@ -1,6 +1,7 @@
 """Pixels out of Pillow and to the model's device, on the shortest way."""
 
 import ctypes
+import math
 
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ _Array._fields_ = [
     ("buffers", ctypes.POINTER(ctypes.c_void_p)),
     ("children", ctypes.POINTER(ctypes.POINTER(_Array))),
 ]
-_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer = ctypes.pythonapi["PyCapsule_GetPointer"]  # not the attribute, which others in the process share
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
 
@@ -26,15 +27,19 @@ def rgbx(image: Image.Image, pin_memory: bool = False) -> torch.Tensor:
 
     Args:
         image: of the mode RGB.
-        pin_memory: for a GPU to fetch.
+        pin_memory: for a GPU to fetch, if that can be had.
     """
-    try:
-        _, array = image.__arrow_c_array__()
-    except ValueError:  # Pillow holds images of more than 16 MiB in several pieces
-        packed = torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8)
-        return packed.view(image.height, image.width, 4)
+    shape = (image.height, image.width, 4)
+    image.load()
+    in_pieces = math.prod(shape) > Image.core.get_block_size()
+    if in_pieces or image.readonly or Image.core.get_alignment() > 1:  # no export, one that crashes, a wrong one
+        return torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8).view(shape)
+    _, array = image.__arrow_c_array__()
     data = _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1]
-    pixels = torch.empty(image.height, image.width, 4, dtype=torch.uint8, pin_memory=pin_memory)
+    try:
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory)
+    except RuntimeError:  # as much as the system lets be pinned
+        pixels = torch.empty(shape, dtype=torch.uint8)
     ctypes.memmove(pixels.data_ptr(), data, pixels.nbytes)
     return pixels
 

@@ -98,6 +98,16 @@ def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_c
     assert not graph.agrees()
 
 
+def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, monkeypatch):
+    from phi3v.fast import prompt_kernels
+
+    engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", quantize="int8")
+    monkeypatch.setattr(prompt_kernels, "unpacked", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine._fast.try_kernels()
+    assert engine.answer(WORDS, max_new_tokens=2).stats.new_tokens == 2
+
+
 @torch.inference_mode()
 def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch):
     replays = []
@@ -109,7 +119,7 @@ def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch)
             self.replay = lambda: replays.append(step())
 
     monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Graph)
-    embed = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")._embed
+    embed = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")._image_graphs
     images = [
         torch.randint(256, (3, 336 * height, 336 * width), dtype=torch.uint8) for height, width in [(1, 2), (2, 1)]
     ]

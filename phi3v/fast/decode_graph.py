@@ -129,12 +129,14 @@ def recorded(step: Callable[[], object], pool: tuple[int, int] | None = None) ->
             `torch.cuda.graph_pool_handle`.
     """
     step()  # libraries make themselves ready on a thread's first call, which can't be recorded
-    graph = torch.cuda.CUDAGraph()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
         with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
             step()
     except Exception:
-        # The random numbers' generator would think for ever that it is being recorded: let it see an end.
+        # A failure may leave the thread on the recording's stream. And the random numbers' generator would think for
+        # ever that it is being recorded: let it see an end.
+        torch.cuda.set_stream(stream)
         with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
             torch.zeros(1, device="cuda")
         raise

@@ -77,12 +77,17 @@ class FastGenerate:
         expected = model(ids[None]).logits[0, -1]
         embeds = model.model.embed_tokens(ids)
         quantized = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
-        for linear in quantized:
-            linear.unpack = prompt_kernels.unpacked
-        logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
-        if not close(logits[0], expected):
+        works = False
+        try:
             for linear in quantized:
-                linear.unpack = unpacked
+                linear.unpack = prompt_kernels.unpacked
+            logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
+            works = close(logits[0], expected)
+        finally:
+            if not works:
+                for linear in quantized:
+                    linear.unpack = unpacked
+        if not works:
             return False
         self.between = prompt_kernels
         if model.config.vision_config.hidden_act != "quick_gelu":

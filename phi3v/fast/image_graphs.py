@@ -3,6 +3,7 @@
 Launched one by one, its 300 operations take nearly as long to launch as to run, and the prompt's wait behind them.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ class ImageGraphs:
         self.model = model
         self.processor = processor
         pairs = [(rows, columns) for rows in range(1, most_crops + 1) for columns in range(1, most_crops // rows + 1)]
-        self.grids = sorted(pairs, key=lambda grid: -grid[0] * grid[1])
+        self.grids = sorted(pairs, key=math.prod, reverse=True)
         self._graphs: dict[tuple[int, int], _Recorded] = {}
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -46,7 +47,7 @@ class ImageGraphs:
 
     @torch.inference_mode()
     def record(self, grid: tuple[int, int], pool: tuple[int, int]) -> None:
-        """Record the graph of one of the grids, the first one first, on the thread that will replay it.
+        """Record the graph of one of the grids on the thread that will replay it.
 
         Args:
             pool: as of `recorded`.
@@ -54,7 +55,7 @@ class ImageGraphs:
         if not self._graphs:
             device, dtype = self.model.device, self.model.dtype
             tokens = max(num_image_tokens(rows * CROP, columns * CROP) for rows, columns in self.grids)
-            self._pixels = torch.zeros(3 * grid[0] * grid[1] * CROP**2, dtype=torch.uint8, device=device)
+            self._pixels = torch.zeros(3 * math.prod(self.grids[0]) * CROP**2, dtype=torch.uint8, device=device)
             self._embeds = torch.empty(tokens, self.model.config.hidden_size, dtype=dtype, device=device)
         height, width = (CROP * count for count in grid)
         pixels = self._pixels[: 3 * height * width].view(3, height, width)

@@ -27,6 +27,7 @@ class LeanTower:
         self.layers = list(self.clip.encoder.layers[:-1])
         self.qkv = [_together(layer.self_attn) for layer in self.layers]
 
+    @torch.no_grad()
     def __call__(self, crops: torch.Tensor) -> torch.Tensor:
         """(crops, 3, 336, 336) to patch features (crops, 576, vision size)."""
         clip, add_and_norm, quick_gelu = self.clip, self.between.add_and_norm, self.between.quick_gelu
