@@ -369,7 +369,10 @@ class Phi3Vision:
             return "end"
         if stop.is_set():
             return "stopped"
-        return "length" if streamer.stats.new_tokens >= max_new_tokens else "time"
+        stats = streamer.stats
+        if stats.prompt_tokens + stats.new_tokens >= self.context_length:
+            return "context"
+        return "length" if stats.new_tokens >= max_new_tokens else "time"
 
     def _find_end_ids(self) -> list[int]:
         """What ends an answer: the chat format's tokens that the vocabulary has, and the checkpoint's own."""

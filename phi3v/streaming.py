@@ -22,7 +22,8 @@ class Stats:
         queued: seconds spent waiting for earlier requests.
         ttft: seconds from the request to the first token, `queued` left out: preprocessing, vision, prefill.
         tokens_per_second: of the tokens after the first.
-        stop_reason: `end` (the model ended its answer), `length`, `time` or `stopped` (by the caller).
+        stop_reason: `end` (the model ended its answer), `length`, `context` (it is full), `time` or `stopped` (by
+            the caller).
     """
 
     image_tokens: int = 0

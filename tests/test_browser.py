@@ -237,6 +237,18 @@ def test_ocr(server, visit, hello):
     expect(visitor.page.locator("#ocr-answer textarea")).to_have_value("HELLO WORLD")
 
 
+def test_pages_that_cannot_be_read_are_not_counted(server, visit, hello, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(hello.read_bytes()[:-400])
+    visitor = visit(server.url)
+    visitor.open_tab("OCR")
+    visitor.page.locator("#ocr-files input[type=file]").set_input_files([damaged, hello])
+    expect(visitor.page.locator("#ocr-files")).to_contain_text("damaged")
+    visitor.page.locator("#ocr-ask").click()
+    visitor.stats("ocr", "1 of 2 pages · 1 could not be read")
+    expect(visitor.page.locator("#ocr-answer textarea")).to_have_value(re.compile("HELLO WORLD"))
+
+
 def test_ocr_of_a_pdf_and_an_image_page_by_page(server, visit, three_pages):
     visitor = visit(server.url)
     page = visitor.page
@@ -432,6 +444,28 @@ def test_the_code_that_is_shown_runs(server, visit, tmp_path):
     command = [sys.executable, "-c", code.inner_text()]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert "Maple" in done.stdout, done.stderr
+
+
+def test_the_code_of_several_pages_reads_one_after_another(server, visit):
+    visitor = visit(server.url)
+    visitor.open_tab("OCR")
+    files = [EXAMPLES / "street_sign.png", EXAMPLES / "receipt.png"]
+    visitor.page.locator("#ocr-files input[type=file]").first.set_input_files(files)
+    visitor.page.locator("#ocr-code button").first.click()
+    code = visitor.page.locator("#ocr-code .cm-content")
+    expect(code).to_contain_text('images = [open_image("image_1.png"), open_image("image_2.png")]')
+    expect(code).to_contain_text("for image in images:")
+    expect(code).not_to_contain_text("image_3.png")
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_all_tabs_are_equally_wide(server, visit, width):
+    visitor = visit(server.url, viewport={"width": width, "height": 900})
+    widths = set()
+    for name in ("Describe", "OCR", "Compare", "Chat"):
+        visitor.open_tab(name)
+        widths.add(visitor.page.locator("#tabs").bounding_box()["width"])
+    assert len(widths) == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -81,6 +81,7 @@ def test_it_ends_where_the_context_ends(engines, monkeypatch):
             monkeypatch.setattr(each, "context_length", prompt + 4)
     plain, fast = both(engines, WORDS)
     assert plain == fast
+    assert engines[1].answer(WORDS).stats.stop_reason == "context"
 
 
 def test_more_positions_than_were_made_ready(engines, monkeypatch):

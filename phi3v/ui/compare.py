@@ -162,11 +162,15 @@ def cost_line(engine: Phi3Vision | None, settings: Settings, most: int, images: 
     if len(images) > most:
         return f"⚠ **{len(images)} images are too many**: at most {most} are compared. Remove some."
     try:
-        tokens = engine.image_tokens(image_sizes(images), crops_of_a_set(engine, settings.crops(num_crops)))
+        sizes, crops = image_sizes(images), crops_of_a_set(engine, settings.crops(num_crops))
+        tokens = engine.image_tokens(sizes, crops)
     except ValueError as error:
         return f"⚠ {error}"
     each = f"{len(tokens)} × {tokens[0]:,}" if len(set(tokens)) == 1 else " + ".join(f"{count:,}" for count in tokens)
     line = f"{each} = {sum(tokens):,} image tokens of the context's {engine.context_length:,}."
-    if sum(tokens) >= engine.context_length:
-        line = f"⚠ {line} **That is too much**: remove images, or lower *Image crops* in the settings."
-    return line
+    if sum(tokens) < engine.context_length:
+        return line
+    fewer = (each for each in range(crops - 1, 0, -1) if sum(engine.image_tokens(sizes, each)) < engine.context_length)
+    fitting = next(fewer, None)
+    advice = "remove images" + (f", or set *Image crops* to {fitting} in the settings" if fitting else "")
+    return f"⚠ {line} **That is too much**: {advice}."

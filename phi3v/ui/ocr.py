@@ -17,6 +17,8 @@ from .streaming import STOP_REASONS, Query, Tab, Turns, answers, endpoint, refus
 from .upload import FilePaths, ImagePath
 from .web import from_the_web
 
+STAND_IN = "image.png"  # in the code that is shown, while there is no file
+
 
 def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radio:
     """The tab and its endpoint `/ocr`; returns its output format."""
@@ -29,7 +31,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
         """Texts of all pages so far and a line on what is going on; `pages` grows."""
         query, output_format = request(None, *values), values[2]
         total = count_pages(query.files, options.max_pages)
-        began, whole = time.monotonic(), 0
+        began, whole, unread = time.monotonic(), 0, 0
         for number, (name, image) in enumerate(pages_of(query.files, options.max_pages), 1):
             page, line = Exchange(name), ""
             pages.append(page)
@@ -45,10 +47,12 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
                 if total == 1:
                     raise
                 page.answer = f"[{error}]"
-            if line.endswith((STOP_REASONS["stopped"], STOP_REASONS["time"])):
-                page.question += ", cut off"
+                unread += 1
             else:
-                whole += 1
+                if line.endswith((STOP_REASONS["stopped"], STOP_REASONS["time"])):
+                    page.question += ", cut off"
+                else:
+                    whole += 1
             ended = "stopped" if stop and stop.is_set() else "time"
             if ended == "stopped" or time.monotonic() - began > settings.max_time:
                 break
@@ -56,7 +60,9 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
             ended = None
         if total > 1:
             parts = [f"{whole} of {total} pages"]
-            if len(pages) > whole:
+            if unread:
+                parts.append(f"{unread} could not be read")
+            if len(pages) > whole + unread:
                 parts.append(f"page {len(pages)} cut off")
             parts.append(f"{time.monotonic() - began:.1f} s")
             if ended:
@@ -150,7 +156,11 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
     shown = "(text, format) => format === 'markdown' ? text : ''"  # rendering anew for each piece takes long
     answer.change(None, [answer, output_format], preview, js=shown, api_visibility="private")
     clear.add([document, files, preview])
-    code_panel(loader, request, inputs, "image.png", "ocr")
+
+    def shown(engine, image, files, *values) -> Query:
+        return request(engine, None if files and image == STAND_IN else image, files, *values)
+
+    code_panel(loader, shown, inputs, STAND_IN, "ocr", one_by_one=True)
     # For the API one file of either kind.
     file = FilePaths(label="document", type="filepath", visible=False)
     endpoint(ocr, [file, output_format, *settings.components])

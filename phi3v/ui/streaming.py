@@ -19,9 +19,11 @@ from .parts import PRIVATE
 from .status import loading_text
 
 POLL_SECONDS = 0.08  # how soon a stop is noticed, and how often the page is updated at most
+WARNING_SECONDS = 20  # long enough to read, not in the way of the next answer for ever
 STOP_REASONS = {
     "end": "complete",
     "length": "cut off at max new tokens",
+    "context": "cut off, the model's context is full",
     "time": "cut off by the time limit",
     "stopped": "stopped",
 }
@@ -260,7 +262,7 @@ class Tab:
         except (gr.Error, ValueError) as error:
             # Raised, it would write "Error" over the answer and leave the buttons as they are.
             title = error.title if isinstance(error, gr.Error) else REFUSED
-            gr.Warning(getattr(error, "message", str(error)), title=title, duration=None)
+            gr.Warning(getattr(error, "message", str(error)), title=title, duration=WARNING_SECONDS)
             line = ""
             box = sent or box
             if self.messages:

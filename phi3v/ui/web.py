@@ -4,6 +4,7 @@ import gradio as gr
 
 from ..fetch import fetch_image
 from .parts import TALKING
+from .streaming import WARNING_SECONDS
 from .upload import LONG_SIDE
 
 AT_ONCE = 4
@@ -17,7 +18,7 @@ def from_the_web(target: gr.components.Component, tab: str) -> None:
         try:
             image = fetch_image((address or "").strip())
         except ValueError as error:
-            gr.Warning(str(error), title="Not fetched", duration=None)
+            gr.Warning(str(error), title="Not fetched", duration=WARNING_SECONDS)
             return gr.skip(), gr.skip()
         image.thumbnail((LONG_SIDE, LONG_SIDE))
         return [*(present or []), image] if several else image, ""
