@@ -49,8 +49,7 @@ FOLDER = Path(__file__).parent
 STYLESHEET = FOLDER / "style.css"
 
 # Pictures come from this server alone: an image that a model's answer links to elsewhere is not loaded.
-# The rule is for narrow screens, where Gradio hides what the dot divides; in the stylesheet Gradio would confine a rule
-# of this kind to the page without its footer.
+# The style: on narrow screens Gradio hides what its footer's dot divides, and the stylesheet doesn't reach the footer.
 HEAD = f"""
 <style>@media (max-width: 640px) {{ footer .divider {{ display: none !important; }} }}</style>
 <meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">
