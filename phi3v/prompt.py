@@ -60,8 +60,8 @@ class Prompter:
         """The prompt for a question; arguments as of `Phi3Vision.stream`.
 
         Raises:
-            ValueError: the question is empty, a message has another role, an image is too thin, or the context does
-                not hold the prompt.
+            ValueError: the question is empty, a message has another role, an image is none or too thin, or the context
+                does not hold the prompt.
         """
         if not question.strip():
             raise ValueError("The question is empty. Write what you want to know.")
@@ -76,6 +76,11 @@ class Prompter:
                 parts = [{"type": "text", "text": parts}]
             all_images += [part["image"] for part in parts if part["type"] == "image"]
             guarded.append({"role": message["role"], "content": [self._guard(part) for part in parts]})
+        for image in all_images:
+            if not isinstance(image, Image.Image):
+                raise ValueError(
+                    f"An image is a PIL image, not {type(image).__name__}; `phi3v.images.open_image` opens files."
+                )
         tokens = self.image_tokens([image.size for image in all_images], num_crops)
         self._check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
         text = self.processor.apply_chat_template(guarded, add_generation_prompt=True)

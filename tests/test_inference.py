@@ -238,6 +238,8 @@ def test_earlier_turns_with_their_images(preview, page):
     assert list(stream)
     with pytest.raises(ValueError, match="role"):
         preview.stream("And?", history=[{"role": "<|end|>", "content": "x"}])
+    with pytest.raises(ValueError, match="open_image"):
+        preview.stream("And?", images=["page.png"])
 
 
 def test_seed_repeats_an_answer(endless, page):
