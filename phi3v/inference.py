@@ -315,8 +315,7 @@ class Phi3Vision:
             if self._fast:
                 # The tower is begun first: all else waits for no GPU, with ids on the CPU.
                 embeds = partial(self._embeds, prompt, images)
-                both = {"images": embeds(length), "all_images": partial(embeds, 0)}
-                fast = partial(self._fast, streamer=streamer, **both)
+                fast = partial(self._fast, streamer=streamer, images=embeds(length), all_images=partial(embeds, 0))
             if cache is None:
                 cache = roomy_cache(self.model.config.num_hidden_layers)
             inputs = {**self._inputs(prompt), "past_key_values": cache, "custom_generate": fast}

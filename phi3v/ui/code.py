@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 
 import gradio as gr
 
@@ -42,13 +43,12 @@ def snippet(
     named = "" if model == str(PREVIEW_MODEL) else repr(public_name(model))
     several = one_by_one and images > 1
     shown = "[image]" if several else "images"
-    lines = [
-        f"for text in engine.stream({question!r}, {shown}{', history' if earlier else ''}{''.join(settings)}):",
-        '    print(text, end="", flush=True)',
-    ]
+    asking = (
+        f"for text in engine.stream({question!r}, {shown}{', history' if earlier else ''}{''.join(settings)}):\n"
+        '    print(text, end="", flush=True)\n'
+    )
     if several:
-        lines = ["for image in images:", *(f"    {line}" for line in lines), "    print()"]
-    asking = "\n".join(lines)
+        asking = "for image in images:\n" + indent(f"{asking}print()\n", "    ")
     return (
         "from phi3v import Phi3Vision\n"
         "from phi3v.images import open_image\n"
@@ -56,7 +56,7 @@ def snippet(
         f"engine = Phi3Vision.from_pretrained({named})\n"
         f"images = [{opened}]\n"
         f"{_history(earlier)}"
-        f"{asking}\n"
+        f"{asking}"
     )
 
 

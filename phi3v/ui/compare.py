@@ -155,6 +155,17 @@ def crops_of_a_set(engine: Phi3Vision, num_crops: int | None) -> int:
     return num_crops or min(engine.num_crops, CROPS_OF_A_SET)
 
 
+def fitting_crops(engine: Phi3Vision, sizes: list[tuple[int, int]], limit: int) -> int | None:
+    """The most crops below a limit with which images of these sizes fit into the context, if they do with any."""
+    for count in range(limit - 1, 0, -1):
+        try:
+            if sum(engine.image_tokens(sizes, count)) < engine.context_length:
+                return count
+        except ValueError:  # an image is too thin for so few
+            return None
+    return None
+
+
 def cost_line(engine: Phi3Vision | None, settings: Settings, most: int, images: list[str], num_crops) -> str:
     """What the images take of the model's context, with a warning where they are too many."""
     if engine is None or not images:
@@ -170,7 +181,6 @@ def cost_line(engine: Phi3Vision | None, settings: Settings, most: int, images: 
     line = f"{each} = {sum(tokens):,} image tokens of the context's {engine.context_length:,}."
     if sum(tokens) < engine.context_length:
         return line
-    fewer = (each for each in range(crops - 1, 0, -1) if sum(engine.image_tokens(sizes, each)) < engine.context_length)
-    fitting = next(fewer, None)
+    fitting = fitting_crops(engine, sizes, crops)
     advice = "remove images" + (f", or set *Image crops* to {fitting} in the settings" if fitting else "")
     return f"⚠ {line} **That is too much**: {advice}."

@@ -17,8 +17,6 @@ from .streaming import STOP_REASONS, Query, Tab, Turns, answers, endpoint, refus
 from .upload import FilePaths, ImagePath
 from .web import from_the_web
 
-STAND_IN = "image.png"  # in the code that is shown, while there is no file
-
 
 def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radio:
     """The tab and its endpoint `/ocr`; returns its output format."""
@@ -158,9 +156,9 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
     clear.add([document, files, preview])
 
     def shown(engine, image, files, *values) -> Query:
-        return request(engine, None if files and image == STAND_IN else image, files, *values)
+        return request(engine, image or (None if files else "image.png"), files, *values)
 
-    code_panel(loader, shown, inputs, STAND_IN, "ocr", one_by_one=True)
+    code_panel(loader, shown, inputs, None, "ocr", one_by_one=True)
     # For the API one file of either kind.
     file = FilePaths(label="document", type="filepath", visible=False)
     endpoint(ocr, [file, output_format, *settings.components])
