@@ -15,6 +15,7 @@ from transformers.utils import TensorType
 
 from .pixels import planar, rgbx
 from .resize import resize
+from .tensor_resize import resize as tensor_resize
 
 CROP = 336  # pixels, the side of the image tower's input
 TOKENS_PER_CROP_SIDE = 12  # 24 patches, merged two by two
@@ -59,17 +60,32 @@ def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
     """
     if image.mode != "RGB":  # converting would copy it
         image = image.convert("RGB")
-    tall = image.width < image.height
-    long_side, short_side = hd_size(max(image.size), min(image.size), num_crops)
-    size = (short_side, long_side) if tall else (long_side, short_side)
+    size, padded_size, place = _hd_layout(*image.size, num_crops)
     if image.size != size:
-        image = resize(image, size, columns_first=tall)
-    if short_side % CROP:
-        padded_size = tuple(math.ceil(side / CROP) * CROP for side in size)
+        image = resize(image, size, columns_first=image.width < image.height)
+    if padded_size != size:
         padded = Image.new("RGB", padded_size, WHITE)
-        padded.paste(image, tuple((outer - inner) // 2 for outer, inner in zip(padded_size, size, strict=True)))
+        padded.paste(image, place)
         return padded
     return image
+
+
+def hd_transform_pixels(pixels: torch.Tensor, num_crops: int) -> torch.Tensor:
+    """As `hd_transform`, of pixels as of `rgbx` on any device; uint8, (3, height, width)."""
+    height, width = pixels.shape[:2]
+    size, padded_size, (left, top) = _hd_layout(width, height, num_crops)
+    resized = tensor_resize(pixels, size, columns_first=width < height)
+    padded = pixels.new_full((3, *padded_size[::-1]), WHITE[0])
+    padded[:, top : top + size[1], left : left + size[0]] = resized[..., :3].permute(2, 0, 1)
+    return padded
+
+
+def _hd_layout(width: int, height: int, num_crops: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """An image's (width, height) after the HD transform, those with its padding, and where in that the image is."""
+    long_side, short_side = hd_size(max(width, height), min(width, height), num_crops)
+    size = (short_side, long_side) if width < height else (long_side, short_side)
+    padded_size = tuple(math.ceil(side / CROP) * CROP for side in size)
+    return size, padded_size, tuple((outer - inner) // 2 for outer, inner in zip(padded_size, size, strict=True))
 
 
 def num_image_tokens(height: int, width: int) -> int:
@@ -124,8 +140,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
             images: PIL images of any mode, or arrays and tensors, channels first or last. Alpha is dropped and an
                 EXIF orientation ignored, as in the reference.
             num_crops: overrides the processor's own.
-            do_resize: false for what `hd_transform` made, as uint8 tensors (3, height, width) on the device.
-            device: where `pixel_values` are computed from the resized image, and stay.
+            do_resize: false for what `hd_pixels` made.
+            device: where `pixel_values` are computed, and stay.
 
         Returns:
             `pixel_values` (images, num_crops + 1, 3, 336, 336), float32: the global view, the crops row by row, zeros;
@@ -139,7 +155,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
             raise ValueError(f"`num_crops` must be at least 1, got {num_crops}.")
         padded = make_flat_list_of_images(images)
         if do_resize:
-            padded = [planar(rgbx(hd_transform(_to_pil(image), num_crops)), device) for image in padded]
+            padded = [self.hd_pixels(_to_pil(image), num_crops, device) for image in padded]
         image_sizes = [list(image.shape[1:]) for image in padded]
         pixel_values = torch.empty(len(padded), num_crops + 1, 3, CROP, CROP, device=device)
         for image, crops in zip(padded, pixel_values, strict=True):
@@ -150,6 +166,18 @@ class Phi3VImageProcessor(BaseImageProcessor):
             "num_img_tokens": [num_image_tokens(*size) for size in image_sizes],
         }
         return BatchFeature(data, tensor_type=return_tensors, skip_tensor_conversion=["num_img_tokens"])
+
+    def hd_pixels(self, image: Image.Image, num_crops: int, device: torch.device | str) -> torch.Tensor:
+        """An image after the HD transform, uint8, (3, height, width), on a device; a GPU does it itself.
+
+        Raises:
+            ValueError: the image is too thin.
+        """
+        if torch.device(device).type != "cuda":
+            return planar(rgbx(hd_transform(image, num_crops)), device)
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        return hd_transform_pixels(rgbx(image, pin_memory=True).to(device, non_blocking=True), num_crops)
 
     def _fill(self, crops: torch.Tensor, pixels: torch.Tensor) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""

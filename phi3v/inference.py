@@ -21,7 +21,6 @@ from .fast.forward import is_small, lay_out, suits
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .kv_cache import Pixels, PrefixCache, roomy_cache
-from .pixels import planar
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
 from .quantize import BITS, name_of_precision, quantize_decoder
@@ -89,7 +88,7 @@ class Phi3Vision:
         self.precision: str = name_of_precision(model)
         self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
         self.context_length: int = model.config.max_position_embeddings
-        self._prompter = Prompter(processor, self.context_length, pin_memory=self.device.type == "cuda")
+        self._prompter = Prompter(processor, self.context_length)
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
@@ -223,7 +222,7 @@ class Phi3Vision:
 
         Args:
             question: the user's words.
-            images: RGB images that come before the question, in order.
+            images: images that come before the question, in order. They are read when its turn has come.
             history: earlier turns, oldest first, as transformers' chat messages: `role` `user` or `assistant`;
                 `content` a string, or a list of `{"type": "image", "image": image}` and `{"type": "text", "text": …}`.
             max_new_tokens: 1 to 4096, cut to what the context leaves.
@@ -341,7 +340,8 @@ class Phi3Vision:
 
     def _known(self, prompt: Prompt) -> list[Pixels]:
         """A prompt's images on the model's device, or those of earlier prompts that are equal."""
-        return [self._prefixes.known(planar(image, self.device)) for image in prompt.images]
+        pixels = self.processor.image_processor.hd_pixels
+        return [self._prefixes.known(pixels(image, prompt.num_crops, self.device)) for image in prompt.images]
 
     def _images(self, prompt: Prompt, images: list[Pixels], position: int) -> dict[str, torch.Tensor]:
         """What it takes of those of a prompt's images that begin at this position or later."""

@@ -1,10 +1,12 @@
 """Pixels out of Pillow and to the model's device, on the shortest way."""
 
 import ctypes
-import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from PIL import Image
+
+THREADS = 4  # that copy a large image; more wait for memory
 
 
 class _Array(ctypes.Structure):
@@ -31,17 +33,31 @@ def rgbx(image: Image.Image, pin_memory: bool = False) -> torch.Tensor:
     """
     shape = (image.height, image.width, 4)
     image.load()
-    in_pieces = math.prod(shape) > Image.core.get_block_size()
-    if in_pieces or image.readonly or Image.core.get_alignment() > 1:  # no export, one that crashes, a wrong one
+    rows = Image.core.get_block_size() // (4 * image.width)  # more are in pieces, which can't be exported
+    if not rows or Image.core.get_alignment() > 1:  # nor can these, or wrongly
         return torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8).view(shape)
-    _, array = image.__arrow_c_array__()
-    data = _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1]
     try:
         pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory)
     except RuntimeError:  # as much as the system lets be pinned
         pixels = torch.empty(shape, dtype=torch.uint8)
-    ctypes.memmove(pixels.data_ptr(), data, pixels.nbytes)
+    if rows >= image.height and not image.readonly:  # those crash
+        _export(image, pixels)
+        return pixels
+
+    def part(begin: int) -> None:
+        end = min(begin + rows, image.height)
+        _export(image.crop((0, begin, image.width, end)), pixels[begin:end])
+
+    rows = min(rows, -(-image.height // THREADS))
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(part, range(0, image.height, rows)))
     return pixels
+
+
+def _export(image: Image.Image, pixels: torch.Tensor) -> None:
+    _, array = image.__arrow_c_array__()
+    data = _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1]
+    ctypes.memmove(pixels.data_ptr(), data, pixels.nbytes)
 
 
 def planar(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from PIL import Image
 
-from .image_processing_phi3_v import hd_transform
 from .kv_cache import Pixels
 from .literal import literal_text
-from .pixels import rgbx
 from .processing_phi3_v import Phi3VProcessor
 
 
@@ -19,14 +16,14 @@ class Prompt:
 
     Attributes:
         ids: of the whole prompt.
-        images: after the HD transform, in order, as of `rgbx`.
+        images: of any mode, decoded, in order.
         tokens_of_image: positions that each image takes.
         starts: the first of them.
         num_crops: crops that each takes at most.
     """
 
     ids: list[int]
-    images: list[torch.Tensor]
+    images: list[Image.Image]
     tokens_of_image: list[int]
     starts: list[int]
     num_crops: int
@@ -45,13 +42,11 @@ class Prompter:
     Args:
         processor: the checkpoint's.
         context_length: tokens that a prompt is shorter than.
-        pin_memory: whether a GPU will fetch the images.
     """
 
-    def __init__(self, processor: Phi3VProcessor, context_length: int, pin_memory: bool):
+    def __init__(self, processor: Phi3VProcessor, context_length: int):
         self.processor = processor
         self.context_length = context_length
-        self.pin_memory = pin_memory
         self._literal = literal_text(processor.tokenizer)
 
     def __call__(
@@ -90,8 +85,9 @@ class Prompter:
         for count in tokens:
             starts.append(ids.index(self.processor.image_token_id, end))
             end = starts[-1] + count
-        pixels = [rgbx(hd_transform(image, num_crops), self.pin_memory) for image in all_images]
-        return Prompt(ids, pixels, tokens, starts, num_crops)
+        for image in all_images:
+            image.load()  # what can't be decoded fails here
+        return Prompt(ids, all_images, tokens, starts, num_crops)
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""

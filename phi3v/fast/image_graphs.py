@@ -37,7 +37,7 @@ class ImageGraphs:
         self._graphs: dict[tuple[int, int], _Recorded] = {}
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embeddings (image positions, hidden size) of an image as of `planar`, after the HD transform."""
+        """Embeddings (image positions, hidden size) of an image as of `Phi3VImageProcessor.hd_pixels`."""
         known = self._graphs.get((pixels.shape[1] // CROP, pixels.shape[2] // CROP))
         if known is None:
             return self._embed(pixels)
