@@ -1,4 +1,4 @@
-"""Pillow's resize on several threads, bit for bit. One takes as long for a photo as a GPU to the first token."""
+"""Pillow's resize on several threads of a CPU, bit for bit."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
