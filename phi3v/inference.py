@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.attention import sdpa_kernel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
-from .fast.forward import is_small, lay_out, suits
+from .fast.forward import OF_ANY_SHAPE, ROW_STEP, is_small, lay_out, plan_attention, suits
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .kv_cache import Pixels, PrefixCache, roomy_cache
@@ -175,8 +176,12 @@ class Phi3Vision:
             pool = torch.cuda.graph_pool_handle()
             self._worker.submit(record)[1].result()
             self._fast.graph, self._fast.chunk = graph, chunk
+            # What remains is done one by one, so that answers need not wait for all.
+            if self.attn_implementation == "sdpa":
+                for rows in range(ROW_STEP, self.model.config.original_max_position_embeddings + 1, ROW_STEP):
+                    self._worker.submit(partial(plan_attention, self.model, rows))[1].result()
             gc.freeze()  # older torch collects garbage before each graph, among all that was ever loaded
-            for grid in self._image_graphs.grids:  # one by one, so that answers need not wait for all
+            for grid in self._image_graphs.grids:
                 self._worker.submit(partial(self._image_graphs.record, grid, pool))[1].result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
@@ -325,7 +330,8 @@ class Phi3Vision:
                 inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
                 inputs |= self._images(prompt, images, 0 if crosses else length)
             streamer.next_tokens_are_prompt = True
-            self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
+            with sdpa_kernel(OF_ANY_SHAPE):
+                self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):

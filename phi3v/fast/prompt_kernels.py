@@ -8,16 +8,17 @@ from torch import nn
 from ..quantize import GROUP
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["begin", "count"])  # each prompt has others
 def _turn(
     qkv_ptr,
     cos_ptr,
     sin_ptr,
-    q_ptr,
+    turned_ptr,
     keys_ptr,
     values_ptr,
     room,
     begin,
+    count,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     D: tl.constexpr,
@@ -37,8 +38,10 @@ def _turn(
     cos = tl.load(cos_ptr + token * D + d, mask=d < D, other=0.0).to(tl.float32)
     sin = tl.load(sin_ptr + token * D + d, mask=d < D, other=0.0).to(tl.float32)
     turned = (x.to(tl.float32) * cos[None, :] + other * sin[None, :]).to(x.dtype)
-    tl.store(q_ptr + (token * HEADS + head)[:, None] * D + d[None, :], turned, mask=held & is_query)
+    out = turned_ptr + (token * (HEADS + KV_HEADS) + head)[:, None] * D + d[None, :]
+    tl.store(out, turned, mask=held & (is_query | is_key))
     place = (begin + token) * D + d[None, :]
+    held = held & (place < (begin + count) * D)
     key_head, value_head = (head - HEADS).to(tl.int64), (head - HEADS - KV_HEADS).to(tl.int64)
     tl.store(keys_ptr + key_head[:, None] * room * D + place, turned, mask=held & is_key)
     tl.store(values_ptr + value_head[:, None] * room * D + place, x, mask=held & is_value)
@@ -107,7 +110,12 @@ def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tens
 
 
 def turn_and_keep(
-    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, room: tuple[torch.Tensor, torch.Tensor], begin: int
+    qkv: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    room: tuple[torch.Tensor, torch.Tensor],
+    begin: int,
+    count: int,
 ) -> torch.Tensor:
     """Rotate queries and keys, and write keys and values to a cache's room from a position on.
 
@@ -115,18 +123,20 @@ def turn_and_keep(
         qkv: (tokens, heads + 2 * key-value heads, head size).
         cos, sin: (tokens, head size); `sin` negative in the first half.
         room: a `RoomyLayer`'s.
+        count: of how many tokens keys and values are written.
 
     Returns:
-        The queries, (tokens, heads, head size).
+        Queries and keys, (tokens, heads + key-value heads, head size).
     """
     tokens, all_heads, size = qkv.shape
     kv_heads = room[0].shape[1]
     heads = all_heads - 2 * kv_heads
-    q = qkv.new_empty(tokens, heads, size)
+    turned = qkv.new_empty(tokens, heads + kv_heads, size)
     _turn[(tokens, triton.cdiv(all_heads, 16))](
-        qkv, cos, sin, q, *room, room[0].shape[2], begin, heads, kv_heads, size, triton.next_power_of_2(size), 16
-    )
-    return q
+        qkv, cos, sin, turned, *room, room[0].shape[2], begin, count, heads, kv_heads, size,
+        triton.next_power_of_2(size), 16,
+    )  # fmt: skip
+    return turned
 
 
 def gated(gate_up: torch.Tensor) -> torch.Tensor:
