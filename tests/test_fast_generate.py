@@ -6,8 +6,9 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.fast import decode_graph, generate
+from phi3v.fast import decode_graph, forward, generate
 from phi3v.fast.chunk_graph import ChunkGraph
+from phi3v.kv_cache import roomy_cache
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
@@ -143,3 +144,24 @@ def test_several_images_and_turns(engines):
     turns.append({"role": "assistant", "content": "That."})
     plain, fast = both(engines, "And this?", images[1:], turns, num_crops=1)
     assert plain == fast
+
+
+def test_the_attention_that_is_planned_is_what_prompts_ask_for(endless_checkpoint, monkeypatch):
+    from phi3v.fast import prompt_kernels
+
+    model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
+    asked, compute = [], forward._among_themselves
+
+    def recorded(attend, attention, *tensors):
+        asked.append([(tensor.shape, tensor.stride()) for tensor in tensors])
+        return compute(attend, attention, *tensors)
+
+    monkeypatch.setattr(forward, "_among_themselves", recorded)
+    forward.plan_attention(model, forward.ROW_STEP)
+    layers = model.config.num_hidden_layers
+    with torch.inference_mode():
+        for tokens, room in ((5, 0), (7, 200)):
+            embeds = model.model.embed_tokens(torch.arange(tokens))
+            forward.lean_forward(model, embeds, roomy_cache(layers), prompt_kernels, room)
+    assert len(asked) == 1 + 2 * layers
+    assert all(each == asked[0] for each in asked)
