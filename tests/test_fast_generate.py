@@ -146,7 +146,7 @@ def test_several_images_and_turns(engines):
     assert plain == fast
 
 
-def test_the_attention_that_is_planned_is_what_prompts_ask_for(endless_checkpoint, monkeypatch):
+def test_the_attention_that_is_planned_is_what_prompts_ask_for(few_large_blocks, endless_checkpoint, monkeypatch):
     from phi3v.fast import prompt_kernels
 
     model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
