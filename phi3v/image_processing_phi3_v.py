@@ -122,9 +122,8 @@ class Phi3VImageProcessor(BaseImageProcessor):
 
     def num_image_tokens(self, width: int, height: int, num_crops: int | None = None) -> int:
         """Prompt positions of an image of this size in pixels, without transforming it."""
-        landscape = hd_size(max(width, height), min(width, height), num_crops or self.num_crops)
-        long_side, short_side = landscape[0], math.ceil(landscape[1] / CROP) * CROP
-        return num_image_tokens(*((long_side, short_side) if height > width else (short_side, long_side)))
+        _, (padded_width, padded_height), _ = _hd_layout(width, height, num_crops or self.num_crops)
+        return num_image_tokens(padded_height, padded_width)
 
     def preprocess(
         self,
