@@ -18,9 +18,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
-from .fast.forward import OF_ANY_SHAPE, ROW_STEP, is_small, lay_out, plan_attention, suits
+from .fast.forward import OF_ANY_SHAPE, is_small, lay_out, suits
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
+from .fast.prompt_graphs import PromptGraphs
 from .kv_cache import Pixels, PrefixCache, roomy_cache
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
@@ -168,8 +169,8 @@ class Phi3Vision:
 
         try:
             with torch.cuda.device(self.device):
-                graph, chunk = DecodeGraph(self.model), ChunkGraph(self.model)
-                works = self._fast.try_kernels() and graph.agrees() and chunk.agrees()
+                graph, chunk, prompts = (kind(self.model) for kind in (DecodeGraph, ChunkGraph, PromptGraphs))
+                works = self._fast.try_kernels() and graph.agrees() and chunk.agrees() and prompts.agrees()
             if not works:
                 log.warning("The kernels compute something else on this GPU; they are not used.")
                 return
@@ -177,12 +178,13 @@ class Phi3Vision:
             self._worker.submit(record)[1].result()
             self._fast.graph, self._fast.chunk = graph, chunk
             # What remains is done one by one, so that answers need not wait for all.
-            if self.attn_implementation == "sdpa":
-                for rows in range(ROW_STEP, self.model.config.original_max_position_embeddings + 1, ROW_STEP):
-                    self._worker.submit(partial(plan_attention, self.model, rows))[1].result()
             gc.freeze()  # older torch collects garbage before each graph, among all that was ever loaded
             for grid in self._image_graphs.grids:
                 self._worker.submit(partial(self._image_graphs.record, grid, pool))[1].result()
+            if self.attn_implementation == "sdpa":
+                self._fast.prompts = prompts
+                for size in prompts.sizes:
+                    self._worker.submit(partial(prompts.record, size, pool))[1].result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
         finally:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from servers import Server
 from transformers import AutoModelForCausalLM, AutoProcessor
 
-from phi3v.fast import chunk_graph, decode_graph, forward
+from phi3v.fast import chunk_graph, decode_graph, prompt_graphs
 
 REFERENCE = Path(__file__).parent / "reference"
 PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"
@@ -53,7 +53,7 @@ def few_large_blocks():
         for graph in (decode_graph, chunk_graph):
             patch.setattr(graph, "SPLITS", 2)
             patch.setattr(graph, "POSITIONS", 128)
-        patch.setattr(forward, "ROW_STEP", 16)
+        patch.setattr(prompt_graphs, "ROW_STEP", 16)
         yield
 
 

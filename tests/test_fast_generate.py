@@ -6,11 +6,24 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.fast import decode_graph, forward, generate
+from phi3v.fast import decode_graph, generate
 from phi3v.fast.chunk_graph import ChunkGraph
-from phi3v.kv_cache import roomy_cache
+from phi3v.fast.prompt_graphs import PromptGraphs
 
 WORDS = "Tell me about the weather, the sea and the ships."
+
+
+class Recorded:
+    """As a CUDA graph: does again what it was shown, with the same memory."""
+
+    replays = 0
+
+    def __init__(self, step, pool):
+        self.step = step
+
+    def replay(self):
+        Recorded.replays += 1
+        self.step()
 
 
 def graph_of(model):
@@ -29,6 +42,11 @@ def loaded(request, few_large_blocks, endless_checkpoint):
         fast._fast.graph = graph_of(fast.model)
         fast._fast.chunk = ChunkGraph(fast.model)
         assert fast._fast.try_kernels()
+        fast._fast.prompts = PromptGraphs(fast.model)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("phi3v.fast.prompt_graphs.recorded", Recorded)
+            for size in fast._fast.prompts.sizes:
+                fast._fast.prompts.record(size, (0, 0))
     return plain, fast
 
 
@@ -71,6 +89,8 @@ def test_passing_the_length_from_which_keys_are_rotated_otherwise(engines, later
     for engine in engines:
         monkeypatch.setattr(engine.model.config, "original_max_position_embeddings", prompt + later)
         engine._prefixes.clear()
+    if engines[1]._fast.prompts:  # made for another length
+        monkeypatch.setattr(engines[1]._fast, "prompts", None)
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
@@ -94,8 +114,8 @@ def test_more_positions_than_were_made_ready(engines, monkeypatch):
 
 def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_checkpoint):
     model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
-    graph, chunk = graph_of(model), ChunkGraph(model)
-    assert graph.agrees() and chunk.agrees()
+    graph, chunk, prompts = graph_of(model), ChunkGraph(model), PromptGraphs(model)
+    assert graph.agrees() and chunk.agrees() and prompts.agrees()
     model.model.layers[0].input_layernorm.variance_epsilon = 0.5
     assert not graph.agrees()
 
@@ -112,15 +132,7 @@ def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, mo
 
 @torch.inference_mode()
 def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch):
-    replays = []
-
-    class Graph:
-        """As a CUDA graph: does again what it was shown, with the same memory."""
-
-        def __init__(self, step, pool):
-            self.replay = lambda: replays.append(step())
-
-    monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Graph)
+    monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Recorded)
     embed = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")._image_graphs
     images = [
         torch.randint(256, (3, 336 * height, 336 * width), dtype=torch.uint8) for height, width in [(1, 2), (2, 1)]
@@ -129,8 +141,9 @@ def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch)
     assert (4, 4) in embed.grids and (4, 5) not in embed.grids
     for grid in (embed.grids[0], (1, 2), (2, 1)):
         embed.record(grid, (0, 0))
+    replays = Recorded.replays
     results = [embed(image) for image in images]
-    assert len(replays) == 2
+    assert Recorded.replays == replays + 2
     for result, other in zip(results, expected, strict=True):
         assert torch.equal(result, other)
 
@@ -144,24 +157,3 @@ def test_several_images_and_turns(engines):
     turns.append({"role": "assistant", "content": "That."})
     plain, fast = both(engines, "And this?", images[1:], turns, num_crops=1)
     assert plain == fast
-
-
-def test_the_attention_that_is_planned_is_what_prompts_ask_for(few_large_blocks, endless_checkpoint, monkeypatch):
-    from phi3v.fast import prompt_kernels
-
-    model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
-    asked, compute = [], forward._among_themselves
-
-    def recorded(attend, attention, *tensors):
-        asked.append([(tensor.shape, tensor.stride()) for tensor in tensors])
-        return compute(attend, attention, *tensors)
-
-    monkeypatch.setattr(forward, "_among_themselves", recorded)
-    forward.plan_attention(model, forward.ROW_STEP)
-    layers = model.config.num_hidden_layers
-    with torch.inference_mode():
-        for tokens, room in ((5, 0), (7, 200)):
-            embeds = model.model.embed_tokens(torch.arange(tokens))
-            forward.lean_forward(model, embeds, roomy_cache(layers), prompt_kernels, room)
-    assert len(asked) == 1 + 2 * layers
-    assert all(each == asked[0] for each in asked)

@@ -5,21 +5,20 @@ batches, padding, training and the many ways of being called. For a few tokens t
 prompt a quarter.
 """
 
-from contextlib import nullcontext
 from types import ModuleType
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import pad, rms_norm, silu
+from torch.nn.attention import SDPBackend
+from torch.nn.functional import rms_norm, silu
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
+from ..kv_cache import addresses
 from ..modeling_phi3_v import Phi3VForCausalLM
 
-# cuDNN's attention is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to the
-# image tower, and to prompts filled up to a multiple of so many rows.
-ROW_STEP = 128
+# cuDNN's attention is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to what
+# graphs are recorded of.
 OF_ANY_SHAPE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -51,7 +50,7 @@ def lean_forward(
     """Logits (1, vocabulary) of the last of some tokens.
 
     Args:
-        embeds: (tokens, hidden size), of the tokens that follow those in the cache.
+        embeds: (tokens, hidden size), of the tokens that follow those in the cache; overwritten.
         cache: of `RoomyLayer`s; the tokens' keys and values are added to it.
         between: `prompt_kernels`, to compute with them what lies between the matrix products.
         room: positions that the cache shall have room for afterwards.
@@ -59,61 +58,52 @@ def lean_forward(
     config, decoder = model.config, model.model
     attend = AttentionInterface()[config._attn_implementation]
     tokens, length, heads = len(embeds), cache.get_seq_length(), config.num_attention_heads
-    by_sdpa = config._attn_implementation == "sdpa"
-    filled_up = between is not None and by_sdpa and not length
-    rows = -(-tokens // ROW_STEP) * ROW_STEP if filled_up else tokens
-    # Rows that don't count are anywhere, but not where keys would be rotated otherwise.
-    positions = torch.arange(length, length + rows, device=embeds.device).clamp_(max=length + tokens - 1)
-    cos, sin = decoder.rotary_emb(embeds, positions[None])
+    cos, sin = rotation(decoder, torch.arange(length, length + tokens, device=embeds.device), embeds)
     mask = None
-    if tokens > 1 and length and by_sdpa:  # else the kernels know what is meant
+    if tokens > 1 and length and config._attn_implementation == "sdpa":  # else the kernels know what is meant
         mask = torch.ones(tokens, length + tokens, dtype=torch.bool, device=embeds.device).tril_(length)[None, None]
-    half = cos.shape[-1] // 2
-    sin = torch.cat((-sin[..., :half], sin[..., half:]), -1)  # as what is multiplied with the other half wants it
-    turn_and_keep, gated = (between.turn_and_keep, between.gated) if between else (_turn_and_keep, _gated)
-    empty = embeds.new_empty(1, config.num_key_value_heads, 0, cos.shape[-1])
-    x = pad(embeds, (0, 0, 0, rows - tokens))
-    with sdpa_kernel([*OF_ANY_SHAPE, SDPBackend.CUDNN_ATTENTION]) if filled_up else nullcontext():
-        for layer, kept in zip(decoder.layers, cache.layers, strict=True):
-            attention, mlp = layer.self_attn, layer.mlp
-            qkv = attention.qkv_proj(normed(layer.input_layernorm, x)).unflatten(-1, (-1, attention.head_dim))
-            if not kept.is_initialized:
-                kept.lazy_initialization(empty, empty)
-            kept.reserve(max(room, length + tokens))
-            turned = turn_and_keep(qkv, cos[0], sin[0], kept.room, length, tokens)
-            kept.set_length(length + tokens)
-            is_last = layer is decoder.layers[-1]  # of the other tokens only keys and values were wanted
-            if filled_up:
-                attended = _among_themselves(attend, attention, turned, qkv)
-            else:
-                q = turned[-1:, :heads] if is_last else turned[:, :heads]
-                q, seen = q.transpose(0, 1)[None], None if is_last else mask
-                attended, _ = attend(attention, q, kept.keys, kept.values, seen, scaling=attention.scaling)
-            attended = attended[0].flatten(1)
-            if is_last:
-                attended, x = attended[min(len(attended), tokens) - 1 :][:1], x[tokens - 1 :][:1]
-            add_linear(x, attended, attention.o_proj)
-            del qkv, turned, attended  # what comes next takes most memory
-            add_linear(x, gated(mlp.gate_up_proj(normed(layer.post_attention_layernorm, x))), mlp.down_proj)
+    make_room(cache, model, length + tokens, room)
+    if between:
+        rooms = addresses(cache).to(embeds.device, non_blocking=True)
+        place = torch.tensor([length, tokens]).to(embeds.device, non_blocking=True)
+    gated = between.gated if between else _gated
+    x = embeds
+    for number, (layer, kept) in enumerate(zip(decoder.layers, cache.layers, strict=True)):
+        attention, mlp = layer.self_attn, layer.mlp
+        qkv = attention.qkv_proj(normed(layer.input_layernorm, x)).unflatten(-1, (-1, attention.head_dim))
+        if between:
+            q = between.turn_and_keep(qkv, cos, sin, heads, rooms[number], place)[:, :heads]
+        else:
+            q = _turn_and_keep(qkv, cos, sin, kept.room, length)[:, :heads]
+        if layer is decoder.layers[-1]:  # of the other tokens only keys and values were wanted
+            q, x, mask = q[-1:], x[-1:], None
+        attended, _ = attend(
+            attention, q.transpose(0, 1)[None], kept.keys, kept.values, mask, scaling=attention.scaling
+        )
+        add_linear(x, attended[0].flatten(1), attention.o_proj)
+        del qkv, q, attended  # what comes next takes most memory
+        add_linear(x, gated(mlp.gate_up_proj(normed(layer.post_attention_layernorm, x))), mlp.down_proj)
     return model.lm_head(normed(decoder.norm, x))
 
 
-@torch.inference_mode()
-def plan_attention(model: Phi3VForCausalLM, rows: int) -> None:
-    """Have the attention of prompts that are filled up to so many rows planned, on this thread."""
-    config, attention = model.config, model.model.layers[0].self_attn
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-    qkv = torch.zeros(rows, heads + 2 * kv_heads, attention.head_dim, dtype=model.dtype, device=model.device)
-    turned = qkv[:, : heads + kv_heads].contiguous()
-    _among_themselves(AttentionInterface()[config._attn_implementation], attention, turned, qkv)
+def rotation(decoder: nn.Module, positions: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of positions, each (tokens, head size); `sin` negative in the first half, as what is multiplied
+    with the other half wants it."""
+    cos, sin = (each[0] for each in decoder.rotary_emb(like, positions[None]))
+    half = sin.shape[-1] // 2
+    return cos, torch.cat((-sin[:, :half], sin[:, half:]), -1)
 
 
-def _among_themselves(attend, attention: nn.Module, turned: torch.Tensor, qkv: torch.Tensor) -> torch.Tensor:
-    """A prompt's attention, (1, rows, heads, head size), to what was computed of it: a cache's shape would vary."""
-    kv_heads = qkv.shape[1] - turned.shape[1]
-    parts = (turned[:, :-kv_heads], turned[:, -kv_heads:], qkv[:, -kv_heads:])
-    q, k, v = (part.transpose(0, 1)[None] for part in parts)
-    return attend(attention, q, k, v, None, scaling=attention.scaling)[0]
+def make_room(cache: Cache, model: Phi3VForCausalLM, length: int, room: int = 0) -> None:
+    """Have a cache of so many positions, and room for more."""
+    config = model.config
+    heads, size = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+    empty = torch.empty(1, heads, 0, size, dtype=model.dtype, device=model.device)
+    for layer in cache.layers:
+        if not layer.is_initialized:
+            layer.lazy_initialization(empty, empty)
+        layer.reserve(max(room, length))
+        layer.set_length(length)
 
 
 def close(result: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -121,14 +111,16 @@ def close(result: torch.Tensor, expected: torch.Tensor) -> bool:
     return bool((result.float() - expected.float()).norm() < 0.1 * expected.float().norm())
 
 
-def _turn_and_keep(qkv, cos, sin, room, begin, count):
-    """As `prompt_kernels.turn_and_keep`."""
+def _turn_and_keep(
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, room: tuple[torch.Tensor, torch.Tensor], begin: int
+) -> torch.Tensor:
+    """As `prompt_kernels.turn_and_keep`, of all tokens, from a position on."""
     keys, values = room
-    kv_heads = keys.shape[1]
+    kv_heads, end = keys.shape[1], begin + len(qkv)
     turned, v = qkv.split((qkv.shape[1] - kv_heads, kv_heads), 1)
     turned = turned * cos[:, None] + turned.roll(qkv.shape[-1] // 2, -1) * sin[:, None]
-    keys[0, :, begin : begin + count] = turned[:count, -kv_heads:].transpose(0, 1)
-    values[0, :, begin : begin + count] = v[:count].transpose(0, 1)
+    keys[0, :, begin:end] = turned[:, -kv_heads:].transpose(0, 1)
+    values[0, :, begin:end] = v.transpose(0, 1)
     return turned
 
 

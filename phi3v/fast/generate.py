@@ -19,6 +19,7 @@ from ..quantize import QuantizedLinear, unpacked
 from .chunk_graph import WORTHWHILE, ChunkGraph
 from .decode_graph import DecodeGraph
 from .forward import close, is_small, lean_forward
+from .prompt_graphs import PromptGraphs
 from .tower import LeanTower
 
 Images = list[tuple[int, torch.Tensor]]  # where in a prompt each begins, and its embeddings
@@ -56,6 +57,7 @@ class FastGenerate:
     Attributes:
         graph: steps by kernels in a CUDA graph, once that is ready.
         chunk: reads a few tokens by a CUDA graph, once that is ready.
+        prompts: reads whole prompts by CUDA graphs, of which there are more and more.
         between: `prompt_kernels`, once they are known to work here.
     """
 
@@ -63,6 +65,7 @@ class FastGenerate:
         self.model = model
         self.graph: DecodeGraph | None = None
         self.chunk: ChunkGraph | None = None
+        self.prompts: PromptGraphs | None = None
         self.between: ModuleType | None = None
         self._threads = torch.get_num_threads()
         self._spare_threads = model.device.type == "cpu" and is_small(model)
@@ -193,6 +196,8 @@ class FastGenerate:
         embeds = model.model.embed_tokens(ids)
         for start, image_embeds in images:
             embeds[start : start + len(image_embeds)] = image_embeds
+        if self.prompts and not begin and self.prompts.holds(len(ids)):
+            return self.prompts(embeds, cache, room)
         return lean_forward(model, embeds, cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:

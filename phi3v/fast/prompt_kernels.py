@@ -8,17 +8,14 @@ from torch import nn
 from ..quantize import GROUP
 
 
-@triton.jit(do_not_specialize=["begin", "count"])  # each prompt has others
+@triton.jit
 def _turn(
     qkv_ptr,
     cos_ptr,
     sin_ptr,
     turned_ptr,
-    keys_ptr,
-    values_ptr,
-    room,
-    begin,
-    count,
+    rooms_ptr,
+    place_ptr,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     D: tl.constexpr,
@@ -40,6 +37,9 @@ def _turn(
     turned = (x.to(tl.float32) * cos[None, :] + other * sin[None, :]).to(x.dtype)
     out = turned_ptr + (token * (HEADS + KV_HEADS) + head)[:, None] * D + d[None, :]
     tl.store(out, turned, mask=held & (is_query | is_key))
+    keys_ptr = tl.multiple_of(tl.load(rooms_ptr).to(tl.pointer_type(x.dtype)), 16)
+    values_ptr = tl.multiple_of(tl.load(rooms_ptr + 1).to(tl.pointer_type(x.dtype)), 16)
+    room, begin, count = tl.load(rooms_ptr + 2), tl.load(place_ptr), tl.load(place_ptr + 1)
     place = (begin + token) * D + d[None, :]
     held = held & (place < (begin + count) * D)
     key_head, value_head = (head - HEADS).to(tl.int64), (head - HEADS - KV_HEADS).to(tl.int64)
@@ -110,32 +110,26 @@ def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tens
 
 
 def turn_and_keep(
-    qkv: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    room: tuple[torch.Tensor, torch.Tensor],
-    begin: int,
-    count: int,
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int, rooms: torch.Tensor, place: torch.Tensor
 ) -> torch.Tensor:
-    """Rotate queries and keys, and write keys and values to a cache's room from a position on.
+    """Rotate queries and keys, and write keys and values to a cache.
 
     Args:
         qkv: (tokens, heads + 2 * key-value heads, head size).
         cos, sin: (tokens, head size); `sin` negative in the first half.
-        room: a `RoomyLayer`'s.
-        count: of how many tokens keys and values are written.
+        heads: the queries'.
+        rooms: a layer's of `kv_cache.addresses`.
+        place: the position of the first token, and of how many tokens keys and values are written.
 
     Returns:
         Queries and keys, (tokens, heads + key-value heads, head size).
     """
     tokens, all_heads, size = qkv.shape
-    kv_heads = room[0].shape[1]
-    heads = all_heads - 2 * kv_heads
+    kv_heads = (all_heads - heads) // 2
     turned = qkv.new_empty(tokens, heads + kv_heads, size)
     _turn[(tokens, triton.cdiv(all_heads, 16))](
-        qkv, cos, sin, turned, *room, room[0].shape[2], begin, count, heads, kv_heads, size,
-        triton.next_power_of_2(size), 16,
-    )  # fmt: skip
+        qkv, cos, sin, turned, rooms, place, heads, kv_heads, size, triton.next_power_of_2(size), 16
+    )
     return turned
 
 
