@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+os.environ.setdefault("PILLOW_BLOCK_SIZE", "256m")  # as app.py does
+
 import torch
 from PIL import Image
 

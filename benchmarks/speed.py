@@ -108,11 +108,10 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
             prompt = engine._prompter(question, images, (), request.num_crops)
             known = engine._known(prompt)
             done()
-            embeds = engine._embeds(prompt, known, 0)
+            embeds = engine._embeds(prompt, known, 0, {})
             done()
-            ids = engine._inputs(prompt)["input_ids"].to(engine.device)
             cache = roomy_cache(engine.model.config.num_hidden_layers)
-            engine._fast._prefill(ids, cache, embeds, lambda: embeds, 0)
+            engine._fast.begin(engine._inputs(prompt)["input_ids"][0], cache, embeds, engine.context_length)
             done()
         return [later - earlier for earlier, later in pairwise(times)]
 

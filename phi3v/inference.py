@@ -179,12 +179,14 @@ class Phi3Vision:
             self._fast.graph, self._fast.chunk = graph, chunk
             # What remains is done one by one, so that answers need not wait for all.
             gc.freeze()  # older torch collects garbage before each graph, among all that was ever loaded
-            for grid in self._image_graphs.grids:
-                self._worker.submit(partial(self._image_graphs.record, grid, pool))[1].result()
+            photo = Image.new("RGB", (4000, 3000))  # the first would wait for memory that the GPU can read
+            jobs = [partial(self.processor.image_processor.hd_pixels, photo, self.num_crops, self.device)]
+            jobs += [partial(self._image_graphs.record, grid, pool) for grid in self._image_graphs.grids]
             if self.attn_implementation == "sdpa":
                 self._fast.prompts = prompts
-                for size in prompts.sizes:
-                    self._worker.submit(partial(prompts.record, size, pool))[1].result()
+                jobs += [partial(prompts.record, size, pool) for size in prompts.sizes]
+            for job in jobs:
+                self._worker.submit(job)[1].result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
         finally:
@@ -255,10 +257,9 @@ class Phi3Vision:
             num_crops=num_crops,
         )
         prompt = self._prompter(question, images, history, num_crops or self.num_crops)
-        stats = Stats(image_tokens=sum(prompt.tokens_of_image), prompt_tokens=len(prompt.ids))
-        room = self.context_length - stats.prompt_tokens
+        stats = Stats(image_tokens=sum(prompt.tokens_of_image))
         settings = {
-            "max_new_tokens": min(max_new_tokens, room),
+            "max_new_tokens": max_new_tokens,
             "repetition_penalty": repetition_penalty,
             "do_sample": temperature > 0,
             "eos_token_id": self._end_ids,
@@ -276,7 +277,7 @@ class Phi3Vision:
             try:
                 if not stop.is_set():
                     self._generate(prompt, settings, seed, streamer, stop)
-                stats.stop_reason = self._stop_reason(streamer, stop, settings["max_new_tokens"])
+                stats.stop_reason = self._stop_reason(streamer, stop, max_new_tokens)
             finally:
                 streamer.close()
 
@@ -310,29 +311,37 @@ class Phi3Vision:
         """Run the model. Returns whether the memory sufficed."""
         if settings["do_sample"]:
             torch.seed() if seed is None else torch.manual_seed(seed)
-        limit, count = self.model.config.original_max_position_embeddings, len(prompt.ids)
+        limit = self.model.config.original_max_position_embeddings
         try:
             images = self._known(prompt)
-            keys = prompt.keys(images)
+            begun = {}
+            if self._fast:  # a GPU begins with new images, so that what a CPU has to do meanwhile takes no time
+                new = [image for image in dict.fromkeys(images) if not self._prefixes.holds(image)]
+                begun = {image: self._image_graphs(image.data) for image in new}
+            streamer.stats.prompt_tokens = count = len(prompt.ids)
+            settings = {**settings, "max_new_tokens": min(settings["max_new_tokens"], self.context_length - count)}
+            longest, keys = count + settings["max_new_tokens"], prompt.keys(images)
             cache, length = self._prefixes.take(keys, count > limit)
             streamer.stats.cached_tokens = length
             self._prefixes.make_room(self._kv_bytes(count))
-            fast = None
-            if self._fast:
-                # The tower is begun first: all else waits for no GPU, with ids on the CPU.
-                embeds = partial(self._embeds, prompt, images)
-                fast = partial(self._fast, streamer=streamer, images=embeds(length), all_images=partial(embeds, 0))
             if cache is None:
                 cache = roomy_cache(self.model.config.num_hidden_layers)
-            inputs = {**self._inputs(prompt), "past_key_values": cache, "custom_generate": fast}
-            if not fast:
-                # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
-                # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
-                crosses = count <= limit < count + settings["max_new_tokens"]
-                inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
-                inputs |= self._images(prompt, images, 0 if crosses else length)
-            streamer.next_tokens_are_prompt = True
+            inputs = {**self._inputs(prompt), "past_key_values": cache}
             with sdpa_kernel(OF_ANY_SHAPE):
+                if self._fast:
+                    embeds = self._embeds(prompt, images, length, begun)
+                    logits = self._fast.begin(inputs["input_ids"][0, length:], cache, embeds, longest)
+                    all_images = partial(self._embeds, prompt, images, 0, {})
+                    inputs["custom_generate"] = partial(
+                        self._fast, streamer=streamer, logits=logits, all_images=all_images
+                    )
+                else:
+                    # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
+                    # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
+                    crosses = count <= limit < longest
+                    inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
+                    inputs |= self._images(prompt, images, 0 if crosses else length)
+                streamer.next_tokens_are_prompt = True
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
@@ -360,10 +369,12 @@ class Phi3Vision:
         inputs = preprocess(pixels, prompt.num_crops, do_resize=False, device=self.device)
         return {name: inputs[name] for name in ("pixel_values", "image_sizes")}  # the sizes are read on the CPU
 
-    def _embeds(self, prompt: Prompt, images: list[Pixels], position: int) -> list[tuple[int, torch.Tensor]]:
-        """Where the images begin that begin at this position or later, and their embeddings."""
+    def _embeds(
+        self, prompt: Prompt, images: list[Pixels], position: int, begun: dict[Pixels, torch.Tensor]
+    ) -> list[tuple[int, torch.Tensor]]:
+        """Where the images begin that begin at this position or later, and their embeddings, unless they are begun."""
         later = [(start, image) for start, image in zip(prompt.starts, images, strict=True) if start >= position]
-        return [(start, self._image_graphs(image.data)) for start, image in later]
+        return [(start, begun[image] if image in begun else self._image_graphs(image.data)) for start, image in later]
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

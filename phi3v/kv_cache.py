@@ -90,6 +90,7 @@ class Pixels:
 class _Entry:
     tokens: list[int | Pixels]
     cache: Cache
+    images: set[Pixels]
     is_long: bool
     nbytes: int
 
@@ -120,6 +121,10 @@ class PrefixCache:
         self._images.add(image)
         return image
 
+    def holds(self, image: Pixels) -> bool:
+        """Whether there are keys and values of this image."""
+        return any(image in entry.images for entry in self._entries)
+
     def take(self, tokens: Sequence[int | Pixels], is_long: bool) -> tuple[Cache | None, int]:
         """The cache that has most in common with this prompt, cut to that, and its length; `(None, 0)` without one.
 
@@ -134,7 +139,7 @@ class PrefixCache:
             return None, 0
         self._entries.remove(entry)
         for layer in entry.cache.layers:
-            layer.crop(length - layer.get_seq_length())
+            layer.set_length(length)
         return entry.cache, length
 
     def put(self, tokens: Sequence[int | Pixels], cache: Cache, is_long: bool) -> None:
@@ -145,7 +150,7 @@ class PrefixCache:
         images = {token for token in tokens if isinstance(token, Pixels)}
         nbytes = sum(layer.nbytes for layer in cache.layers) + sum(image.data.nbytes for image in images)
         self.make_room(nbytes)
-        self._entries.append(_Entry(list(tokens[:length]), cache, is_long, nbytes))
+        self._entries.append(_Entry(list(tokens[:length]), cache, images, is_long, nbytes))
 
     def make_room(self, nbytes: int) -> None:
         """Drop the oldest until these bytes fit too."""

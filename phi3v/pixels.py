@@ -41,7 +41,8 @@ def rgbx(image: Image.Image, pin_memory: bool = False) -> torch.Tensor:
     except RuntimeError:  # as much as the system lets be pinned
         pixels = torch.empty(shape, dtype=torch.uint8)
     if rows >= image.height and not image.readonly:  # those crash
-        _export(image, pixels)
+        data, _owner = _memory(image)
+        pixels.view(-1).copy_(torch.frombuffer((ctypes.c_uint8 * pixels.nbytes).from_address(data), dtype=torch.uint8))
         return pixels
 
     def part(begin: int) -> None:
@@ -55,9 +56,14 @@ def rgbx(image: Image.Image, pin_memory: bool = False) -> torch.Tensor:
 
 
 def _export(image: Image.Image, pixels: torch.Tensor) -> None:
-    _, array = image.__arrow_c_array__()
-    data = _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1]
+    data, _owner = _memory(image)
     ctypes.memmove(pixels.data_ptr(), data, pixels.nbytes)
+
+
+def _memory(image: Image.Image) -> tuple[int, object]:
+    """Where an image's pixels are, and what keeps them there."""
+    _, array = image.__arrow_c_array__()
+    return _Array.from_address(_pointer(array, b"arrow_array")).children[0].contents.buffers[1], array
 
 
 def planar(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from PIL import Image
 
@@ -12,21 +13,44 @@ from .processing_phi3_v import Phi3VProcessor
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids, and the images of their image positions.
+    """A question with its images, which becomes token ids when those are first asked for.
 
     Attributes:
-        ids: of the whole prompt.
+        processor: the checkpoint's.
+        messages: chat messages, their texts guarded.
         images: of any mode, decoded, in order.
         tokens_of_image: positions that each image takes.
-        starts: the first of them.
         num_crops: crops that each takes at most.
+        context_length: tokens that it is shorter than.
     """
 
-    ids: list[int]
+    processor: Phi3VProcessor
+    messages: list[dict]
     images: list[Image.Image]
     tokens_of_image: list[int]
-    starts: list[int]
     num_crops: int
+    context_length: int
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """Token ids.
+
+        Raises:
+            ValueError: the context does not hold them.
+        """
+        text = self.processor.apply_chat_template(self.messages, add_generation_prompt=True)
+        ids = self.processor.encode(text, self.tokens_of_image)
+        self.check_length(len(ids))
+        return ids
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first position of each image."""
+        starts, end = [], 0
+        for count in self.tokens_of_image:
+            starts.append(self.ids.index(self.processor.image_token_id, end))
+            end = starts[-1] + count
+        return starts
 
     def keys(self, images: Sequence[Pixels]) -> list[int | Pixels]:
         """`ids`, but these images in place of their positions' one id."""
@@ -34,6 +58,14 @@ class Prompt:
         for image, start, count in zip(images, self.starts, self.tokens_of_image, strict=True):
             keys[start : start + count] = [image] * count
         return keys
+
+    def check_length(self, tokens: int) -> None:
+        """Raises a ValueError if the context does not hold so many."""
+        if tokens >= self.context_length:
+            raise ValueError(
+                f"The prompt takes {tokens:,} tokens and the model's context holds {self.context_length:,}. Use fewer "
+                "images, fewer crops or a shorter question."
+            )
 
 
 class Prompter:
@@ -77,17 +109,15 @@ class Prompter:
                     f"An image is a PIL image, not {type(image).__name__}; `phi3v.images.open_image` opens files."
                 )
         tokens = self.image_tokens([image.size for image in all_images], num_crops)
-        self._check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
-        text = self.processor.apply_chat_template(guarded, add_generation_prompt=True)
-        ids = self.processor.encode(text, tokens)
-        self._check_length(len(ids))
-        starts, end = [], 0
-        for count in tokens:
-            starts.append(ids.index(self.processor.image_token_id, end))
-            end = starts[-1] + count
+        prompt = Prompt(self.processor, guarded, all_images, tokens, num_crops, self.context_length)
+        prompt.check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
+        # What a CPU has to do for a text can wait until a GPU is busy with the images, unless it may be too long.
+        texts = [part["text"] for message in guarded for part in message["content"] if part["type"] == "text"]
+        if sum(tokens) + sum(map(most_tokens, texts)) + most_tokens("") * len(tokens) >= self.context_length:
+            _ = prompt.ids
         for image in all_images:
             image.load()  # what can't be decoded fails here
-        return Prompt(ids, all_images, tokens, starts, num_crops)
+        return prompt
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""
@@ -96,9 +126,7 @@ class Prompter:
     def _guard(self, part: dict) -> dict:
         return {"type": "text", "text": self._literal(part["text"])} if part["type"] == "text" else part
 
-    def _check_length(self, tokens: int) -> None:
-        if tokens >= self.context_length:
-            raise ValueError(
-                f"The prompt takes {tokens:,} tokens and the model's context holds {self.context_length:,}. Use fewer "
-                "images, fewer crops or a shorter question."
-            )
+
+def most_tokens(text: str) -> int:
+    """More tokens than a text takes, with what the chat format writes around it: one for each byte, and some."""
+    return len(text.encode()) + 16

@@ -16,7 +16,7 @@ class Stats:
     """What an answer cost.
 
     Attributes:
-        image_tokens, prompt_tokens: positions in the prompt, of images and in all.
+        image_tokens, prompt_tokens: positions in the prompt, of images and, once its turn has come, in all.
         cached_tokens: those of them that an earlier request had computed.
         new_tokens: tokens generated so far, the end token included.
         queued: seconds spent waiting for earlier requests.

@@ -11,9 +11,9 @@ from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
 from .forward import add_linear, close, normed
 
-ROWS = 16  # tokens at once
-WORTHWHILE = 32  # tokens; for more, launching operations one by one is no slower
-SPLITS, POSITIONS, WARPS = 32, 32, 2  # parts of a sequence attended to in parallel, positions read at a time, warps
+ROWS = 64  # tokens at once
+WORTHWHILE = 256  # tokens; for more, launching operations one by one is no slower
+SPLITS, POSITIONS, WARPS = 16, 64, 4  # parts of a sequence attended to in parallel, positions read at a time, warps
 
 
 class ChunkGraph:

@@ -102,15 +102,40 @@ class FastGenerate:
         tower.encode = lean
         return True
 
+    def begin(self, ids: torch.LongTensor, cache: Cache, images: Images, longest: int) -> torch.Tensor:
+        """Read a prompt; a GPU is at it when this returns.
+
+        Args:
+            ids: (tokens,), those that follow what is in the cache.
+            cache: of `RoomyLayer`s.
+            images: where the images begin in the prompt that the cache doesn't hold, and their embeddings.
+            longest: tokens of the prompt and its answer together.
+
+        Returns:
+            Logits (1, vocabulary) of the last token.
+        """
+        length, model = cache.get_seq_length(), self.model
+        self._use_threads(len(ids))
+        ids = ids.to(model.device, non_blocking=True)
+        if self.chunk and length and not images and len(ids) <= WORTHWHILE:
+            return self.chunk(ids, cache)
+        embeds = model.model.embed_tokens(ids)
+        for start, image_embeds in images:
+            embeds[start - length : start - length + len(image_embeds)] = image_embeds
+        room = min(length + len(ids) + ROOM, longest)
+        if self.prompts and not length and self.prompts.holds(len(ids)):
+            return self.prompts(embeds, cache, room)
+        return lean_forward(model, embeds, cache, self.between, room)
+
     @torch.inference_mode()
     def __call__(self, *args, **kwargs) -> torch.LongTensor:
         """What `generate` calls to make the tokens, with more arguments bound to it than it gives itself.
 
         Args:
             streamer: transformers hands it to its own loops, but not to others.
-            past_key_values: of `RoomyLayer`s, with what is known of the prompt already.
-            images: where those images begin in the prompt that the cache doesn't hold, and their embeddings.
-            all_images: gives the same of all images, for a sequence that passes 4096 positions.
+            past_key_values: the cache, as `begin` left it.
+            logits: what `begin` returned.
+            all_images: where all images begin, and their embeddings, for a sequence that passes 4096 positions.
         """
         try:
             return self._generate(*args, **kwargs)
@@ -127,7 +152,7 @@ class FastGenerate:
         *,
         streamer: BaseStreamer,
         past_key_values: Cache,
-        images: Images,
+        logits: torch.Tensor,
         all_images: Callable[[], Images],
         **others,
     ) -> torch.LongTensor:
@@ -148,8 +173,7 @@ class FastGenerate:
         as_the_step_picks = not generation_config.do_sample and not logits_processor
         done = False
         while not done:
-            ready = min(count + ROOM, longest)
-            step.token.copy_(pick(self._prefill(ids[:, :count], cache, images, all_images, ready)))
+            step.token.copy_(pick(logits))
             self._use_threads(1)
             room, last = 0, limit if count <= limit else longest
             while True:
@@ -176,29 +200,11 @@ class FastGenerate:
                     step.token.copy_(pick(step.logits))
             for layer in cache.layers:
                 layer.set_length(count if goes_on else count - 1)
+            if not done:  # all keys are rotated anew
+                cache.reset()
+                logits = self.begin(ids[0, :count], cache, all_images(), longest)
         streamer.end()
         return known[:, :count]
-
-    def _prefill(
-        self, ids: torch.LongTensor, cache: Cache, images: Images, all_images: Callable[[], Images], room: int
-    ) -> torch.Tensor:
-        """Logits of the last of these ids; the cache may hold the first of them, and has so much room afterwards."""
-        model = self.model
-        crosses = model._crosses_to_long_rope(ids, None, cache)
-        if crosses:
-            cache.reset()
-        begin = cache.get_seq_length()
-        ids = ids[0, begin:]
-        self._use_threads(len(ids))
-        images = [(start - begin, embeds) for start, embeds in (all_images() if crosses else images) if start >= begin]
-        if self.chunk and begin and not images and len(ids) <= WORTHWHILE:
-            return self.chunk(ids, cache)
-        embeds = model.model.embed_tokens(ids)
-        for start, image_embeds in images:
-            embeds[start : start + len(image_embeds)] = image_embeds
-        if self.prompts and not begin and self.prompts.holds(len(ids)):
-            return self.prompts(embeds, cache, room)
-        return lean_forward(model, embeds, cache, self.between, room)
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:
