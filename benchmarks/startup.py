@@ -34,7 +34,9 @@ def running_app(options: list[str]) -> Iterator[str]:
             try:
                 urllib.request.urlopen(url, timeout=5)
                 break
-            except OSError:
+            except OSError as error:
+                if app.poll() is not None:
+                    raise RuntimeError(f"The app has ended: `{' '.join(command)}` says why.") from error
                 time.sleep(0.02)
         yield url
     finally:
