@@ -53,6 +53,7 @@ def few_large_blocks():
         for graph in (decode_graph, chunk_graph):
             patch.setattr(graph, "SPLITS", 2)
             patch.setattr(graph, "POSITIONS", 128)
+        patch.setattr(chunk_graph, "ROWS", 16)
         patch.setattr(prompt_graphs, "ROW_STEP", 16)
         yield
 

@@ -71,13 +71,15 @@ def both(engines, *question, **settings):
     ids=["greedy", "sampled", "penalty"],
 )
 def test_the_same_answer(engines, settings):
+    replays = Recorded.replays
     plain, fast = both(engines, WORDS, **settings)
     assert plain == fast != ""
+    assert Recorded.replays == replays + bool(engines[1]._fast.prompts)
 
 
 def test_an_answer_about_an_image_and_the_next_one(engines):
     image = Image.open(EXAMPLES / "street_sign.png").convert("RGB")
-    for question in ("What is it?", "What is it not?"):
+    for question in ("What is it?", f"What is it not? {WORDS}"):  # the second is longer than what is read at once
         plain, fast = both(engines, question, [image], num_crops=1, max_new_tokens=4)
         assert plain == fast
     assert engines[1].answer("What is it?", [image], num_crops=1, max_new_tokens=2).stats.cached_tokens > 300

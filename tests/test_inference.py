@@ -271,6 +271,8 @@ def test_settings_out_of_bounds_are_named(preview, page, setting, value):
 def test_prompt_beyond_the_context_is_refused(preview, page):
     with pytest.raises(ValueError, match="context holds 4,096"):
         preview.stream("What?", images=[page] * 8)
+    with pytest.raises(ValueError, match="context holds 4,096"):
+        preview.stream("word " * 4090, images=[page])
     with pytest.raises(ValueError, match="empty"):
         preview.stream("  ", images=[page])
 
