@@ -6,7 +6,7 @@ import sys
 # On a CPU, torch's threads wait for each other awake for a millisecond. Where a browser runs on the same few cores,
 # that takes from the others what they need to finish: answers come at half the speed or less. Read when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-# Images lie in one piece up to this size, so that a GPU gets them without a copy. Read when Pillow loads.
+# Images of up to this size lie in one piece, which a GPU gets in half the time. Read when Pillow loads.
 os.environ.setdefault("PILLOW_BLOCK_SIZE", "256m")
 
 if os.environ.get("SPACES_ZERO_GPU"):

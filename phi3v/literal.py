@@ -24,7 +24,7 @@ def literal_text(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     first_characters = {token[0] for token in tokenizer.get_added_vocab()}
 
     def literal(text: str) -> str:
-        text = text.replace(GUARD, "")
+        text = text.replace(GUARD, "").encode(errors="replace").decode()  # half a character can't be read
         for character in first_characters:
             text = text.replace(character, character + GUARD)
         return text

@@ -229,6 +229,11 @@ def test_plain_questions_are_tokenised_as_by_the_processor(endless, processor, p
     assert [endless._prompter(question, [page], (), 1).ids] == expected.input_ids.tolist()
 
 
+def test_half_a_character_is_a_question_mark(endless, page):
+    half, whole = (endless._prompter(f"What{mark}", [page], (), 1).ids for mark in ("\ud83d", "?"))
+    assert half == whole
+
+
 def test_earlier_turns_with_their_images(preview, page):
     other = Image.open(EXAMPLES / "street_sign.png").convert("RGB")
     content = [{"type": "image", "image": other}, {"type": "text", "text": "What does the sign say?"}]

@@ -1,4 +1,4 @@
-"""A prompt at once: CUDA graphs of the decoder's forward pass, one for each multiple of 128 tokens.
+"""A prompt at once: CUDA graphs of the decoder's forward pass, one for each multiple of 128 tokens up to 4096.
 
 Launched one by one, its operations take 20 ms and more of a CPU, as long as a short prompt's kernels or longer.
 """
@@ -12,11 +12,12 @@ from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
 from .forward import add_linear, close, make_room, normed, rotation
 
-ROW_STEP = 128  # cuDNN's attention, the fastest, plans each shape for 60 ms
+ROW_STEP = 128  # of tokens; cuDNN's attention, the fastest, plans each shape for 60 ms
+LONGEST = 4096
 
 
 class PromptGraphs:
-    """Reads prompts with one model on one CUDA GPU, those of no more tokens than keys are rotated in one way.
+    """Reads prompts with one model on one CUDA GPU, if they end before keys are rotated otherwise.
 
     A prompt is filled up to the next of `sizes`. Its attention is computed from tensors whose shape is no cache's.
 
@@ -26,7 +27,7 @@ class PromptGraphs:
 
     def __init__(self, model: Phi3VForCausalLM):
         config, decoder, weight = model.config, model.model, model.model.embed_tokens.weight
-        longest = config.original_max_position_embeddings // ROW_STEP * ROW_STEP
+        longest = min(config.original_max_position_embeddings, LONGEST) // ROW_STEP * ROW_STEP
         self.model = model
         self.sizes = range(longest, 0, -ROW_STEP)
         self.x = weight.new_zeros(longest, config.hidden_size)
@@ -57,7 +58,7 @@ class PromptGraphs:
         return _filled_up(tokens) in self._graphs
 
     def __call__(self, embeds: torch.Tensor, cache: Cache, room: int) -> torch.Tensor:
-        """As `lean_forward`, for an empty cache and `between` prompts that it `holds`."""
+        """As `lean_forward`, of a prompt whose length it `holds`, with an empty cache."""
         size = _filled_up(len(embeds))
         self._begin(embeds, size, cache, room)
         self._graphs[size].replay()
@@ -69,7 +70,7 @@ class PromptGraphs:
         self.rooms.copy_(addresses(cache), non_blocking=True)
         self.place.copy_(torch.tensor([0, tokens]), non_blocking=True)
         self.x[:tokens] = embeds
-        self.x[tokens:size] = 0  # what is there could be anything, that of no number too
+        self.x[tokens:size] = 0  # nobody attends to these rows, but a weight of nothing times infinity is no number
 
     def _run(self, size: int) -> None:
         from .prompt_kernels import gated, turn_and_keep  # Triton comes with CUDA builds of torch only
