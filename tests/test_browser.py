@@ -191,6 +191,18 @@ def test_questions_about_the_same_image_are_a_conversation(server, visit, hello)
     assert visitor.problems == []
 
 
+def test_half_a_character_in_a_question(server, visit):
+    visitor = visit(server.url)
+    visitor.upload("#describe-image", EXAMPLES / "street_sign.png")
+    # As where a text was cut. Playwright's own way to fill in would mend it.
+    fill = "box => { box.value = 'What does the sign say? \\ud83d'; box.dispatchEvent(new Event('input')); }"
+    visitor.page.locator("#describe-question textarea").evaluate(fill)
+    visitor.page.locator("#describe-ask").click()
+    visitor.stats("describe", "complete")
+    expect(visitor.page.locator("#describe-answer .user").last).to_contain_text("say? ?")
+    assert visitor.problems == []
+
+
 def test_chat_with_images_in_two_turns(server, visit, hello):
     visitor = visit(server.url)
     visitor.open_tab("Chat")

@@ -28,6 +28,7 @@ class GuardedBlocks(gr.Blocks):
     """
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        inputs = _in_whole_characters(inputs)
         for path, is_marked in _files(inputs):
             # Addresses are fetched, within limits, where Gradio sees a file in them; elsewhere they would be paths.
             if not (is_upload(path) or (is_marked and path.lower().startswith(ADDRESSES))):
@@ -61,6 +62,17 @@ def is_upload(path: str) -> bool:
         return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
     except (OSError, ValueError):  # too long, or with a NUL
         return False
+
+
+def _in_whole_characters(value):
+    """The same without halves of characters, as where a text was cut: JSON can have them, what is sent back can't."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {key: _in_whole_characters(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_whole_characters(each) for each in value]
+    return value
 
 
 def _files(value) -> Iterator[tuple[str, bool]]:
