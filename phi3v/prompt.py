@@ -62,9 +62,10 @@ class Prompt:
     def check_length(self, tokens: int) -> None:
         """Raises a ValueError if the context does not hold so many."""
         if tokens >= self.context_length:
+            anew = ", or begin a new conversation" if len(self.messages) > 1 else ""
             raise ValueError(
                 f"The prompt takes {tokens:,} tokens and the model's context holds {self.context_length:,}. Use fewer "
-                "images, fewer crops or a shorter question."
+                f"images, fewer crops or a shorter question{anew}."
             )
 
 

@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import EXAMPLES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from servers import ROOT, Server
 
@@ -189,6 +190,32 @@ def test_questions_about_the_same_image_are_a_conversation(server, visit, hello)
     expect(answer).to_contain_text("Maple Avenue")
     expect(answer.locator(".user img")).to_have_count(2)
     assert visitor.problems == []
+
+
+def test_a_tiff_is_shown_and_read(server, visit, hello, tmp_path):
+    scan = tmp_path / "scan.tif"
+    Image.open(hello).save(scan)
+    visitor = visit(server.url)
+    page = visitor.page
+    loaded = "images => images.length > 0 && images.every(image => image.complete && image.naturalWidth > 0)"
+    for tab, target, files in (
+        ("OCR", "#ocr-document", [scan]),
+        ("Compare", "#compare-images", [scan, EXAMPLES / "compare_1a.png"]),
+    ):
+        visitor.open_tab(tab)
+        visitor.upload(target, *files)
+        expect(page.locator(f"{target} img[src*='scan.png']").first).to_be_visible()
+        assert page.locator(f"{target} img").evaluate_all(loaded)
+    visitor.open_tab("OCR")
+    page.locator("#ocr-ask").click()
+    visitor.stats("ocr", "complete")
+    expect(page.locator("#ocr-answer textarea")).to_have_value("HELLO WORLD")
+    visitor.open_tab("Chat")
+    page.locator("#chat-box input[type=file]").set_input_files(str(scan))
+    page.locator("#chat-box textarea").fill("What does the text say?")
+    page.locator("#chat-ask").click()
+    visitor.stats("chat", "complete")
+    expect(page.locator("#chat-answer .user img[src*='scan.png']")).to_be_visible()
 
 
 def test_half_a_character_in_a_question(server, visit):

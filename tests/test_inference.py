@@ -278,6 +278,8 @@ def test_prompt_beyond_the_context_is_refused(preview, page):
         preview.stream("What?", images=[page] * 8)
     with pytest.raises(ValueError, match="context holds 4,096"):
         preview.stream("word " * 4090, images=[page])
+    with pytest.raises(ValueError, match="begin a new conversation"):
+        preview.stream("What?", history=[{"role": "user", "content": "word " * 4090}])
     with pytest.raises(ValueError, match="empty"):
         preview.stream("  ", images=[page])
 

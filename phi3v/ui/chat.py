@@ -11,7 +11,7 @@ from .code import code_panel
 from .parts import ask_and_stop
 from .settings import Settings
 from .streaming import Query, Tab, Turns, answers, endpoint
-from .upload import ChatBox, FileList
+from .upload import ChatBox, FileList, as_png
 
 
 class History(gr.JSON):
@@ -30,7 +30,8 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
 
     def generate(turns: Turns, message, *values):
         text, files = chat_question(message, options.max_images)
-        yield from converse(loader, settings, turns, turns.exchanges, Exchange(text, files), values, context)
+        exchange = Exchange(text, [as_png(box, file) for file in files])
+        yield from converse(loader, settings, turns, turns.exchanges, exchange, values, context)
 
     def chat(
         question,

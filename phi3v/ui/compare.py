@@ -20,7 +20,7 @@ from .code import code_panel
 from .parts import PRIVATE, TALKING, again_chip, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import Query, Tab, Turns, answers, endpoint, refusal
-from .upload import FileList, GalleryPaths
+from .upload import FileList, GalleryPaths, show_tiffs
 from .web import from_the_web
 
 
@@ -79,6 +79,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
                     change: gr.Button(label, size="sm", min_width=0, elem_classes=["chip"])
                     for change, label in ((-1, "Move earlier"), (1, "Move later"), (None, "Remove"))
                 }
+            show_tiffs(gallery)
             if options.web:
                 from_the_web(gallery, "compare")
             cost = gr.Markdown(elem_classes=["stats"], elem_id="compare-cost")

@@ -11,7 +11,7 @@ from .code import code_panel
 from .parts import ask_and_stop, examples, preset_chips
 from .settings import Settings
 from .streaming import Query, Tab, Turns, answers, endpoint
-from .upload import ImagePath
+from .upload import ImagePath, show_tiffs
 from .web import from_the_web
 
 
@@ -56,6 +56,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
                 height=300,
                 elem_id="describe-image",
             )
+            show_tiffs(image)
             if options.web:
                 from_the_web(image, "describe")
             question = gr.Textbox(

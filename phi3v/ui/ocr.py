@@ -14,7 +14,7 @@ from .parts import PRIVATE, again_chip, ask_and_stop, examples, stats_below
 from .saving import save_chip
 from .settings import Settings
 from .streaming import STOP_REASONS, Query, Tab, Turns, answers, endpoint, refusal
-from .upload import FilePaths, ImagePath
+from .upload import FilePaths, ImagePath, show_tiffs
 from .web import from_the_web
 
 
@@ -110,6 +110,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
                 height=280,
                 elem_id="ocr-document",
             )
+            show_tiffs(document)
             if options.web:
                 from_the_web(document, "ocr")
             files = FilePaths(

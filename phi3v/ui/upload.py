@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import gradio as gr
 from gradio.data_classes import FileData, GradioRootModel
@@ -10,11 +11,13 @@ from gradio_client.utils import is_http_url_like
 from PIL import Image
 
 from ..fetch import fetch_image
-from ..images import open_data_url
+from ..images import open_data_url, open_image
+from .parts import PRIVATE
+from .streaming import PREPARING
 
 ADDRESSES = ("data:", "http://", "https://")
 NOT_FETCHED = "Addresses are not fetched here. Download the file and send it."
-LONG_SIDE = 4096  # pixels that a fetched image keeps: several times what the model sees
+LONG_SIDE = 4096  # pixels that a copy of an image keeps: several times what the model sees
 
 
 class SafeFiles:
@@ -128,3 +131,31 @@ class ChatBox(SafeFiles, gr.MultimodalTextbox):
 
     def get_block_name(self) -> str:
         return "multimodaltextbox"
+
+
+def show_tiffs(component: ImagePath | GalleryPaths) -> None:
+    """Put copies as PNG in the place of uploaded TIFFs, which browsers don't show."""
+
+    def copies(value):
+        several = isinstance(value, list)
+        before = value if several else [value]
+        after = [as_png(component, path) for path in before]
+        if after == before:
+            return gr.skip()
+        return after if several else after[0]
+
+    component.upload(copies, component, component, **PRIVATE)
+
+
+def as_png(component: gr.components.Component, path: str) -> str:
+    """A TIFF's copy among the component's files; of other files, and of damaged ones, the path itself."""
+    try:
+        Image.open(path, formats=["TIFF"]).close()
+        with PREPARING:
+            image = open_image(path)
+    except (OSError, ValueError):  # what is wrong with it is said when it is asked about
+        return path
+    image.thumbnail((LONG_SIDE, LONG_SIDE))
+    copy = save_pil_to_cache(image, component.GRADIO_CACHE, Path(path).stem, "png")
+    component.temp_files.add(copy)
+    return copy
