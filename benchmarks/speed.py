@@ -22,8 +22,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
 
 import torch
 from PIL import Image
+from torch.nn.attention import sdpa_kernel
 
 from phi3v import Phi3Vision, Stats
+from phi3v.fast.forward import OF_ANY_SHAPE
 from phi3v.kv_cache import roomy_cache
 from phi3v.quantize import BITS, stored
 from phi3v.streaming import TokenStreamer
@@ -104,9 +106,9 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
             synchronize(engine.device)
             times.append(time.perf_counter())
 
-        with torch.inference_mode():
+        with torch.inference_mode(), sdpa_kernel(OF_ANY_SHAPE):
             prompt = engine._prompter(question, images, (), request.num_crops)
-            known = engine._known(prompt)
+            known, _ = engine._known(prompt), prompt.ids
             done()
             embeds = engine._embeds(prompt, known, 0, {})
             done()

@@ -169,8 +169,10 @@ class Phi3Vision:
 
         try:
             with torch.cuda.device(self.device):
-                graph, chunk, prompts = (kind(self.model) for kind in (DecodeGraph, ChunkGraph, PromptGraphs))
-                works = self._fast.try_kernels() and graph.agrees() and chunk.agrees() and prompts.agrees()
+                graph, chunk = DecodeGraph(self.model), ChunkGraph(self.model)
+                prompts = PromptGraphs(self.model) if self.attn_implementation == "sdpa" else None
+                works = self._fast.try_kernels() and graph.agrees() and chunk.agrees()
+                works = works and (prompts is None or prompts.agrees())
             if not works:
                 log.warning("The kernels compute something else on this GPU; they are not used.")
                 return
@@ -182,7 +184,7 @@ class Phi3Vision:
             photo = Image.new("RGB", (4000, 3000))  # the first would wait for memory that the GPU can read
             jobs = [partial(self.processor.image_processor.hd_pixels, photo, self.num_crops, self.device)]
             jobs += [partial(self._image_graphs.record, grid, pool) for grid in self._image_graphs.grids]
-            if self.attn_implementation == "sdpa":
+            if prompts:
                 self._fast.prompts = prompts
                 jobs += [partial(prompts.record, size, pool) for size in prompts.sizes]
             for job in jobs:
@@ -309,6 +311,8 @@ class Phi3Vision:
         self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
     ) -> bool:
         """Run the model. Returns whether the memory sufficed."""
+        began = time.perf_counter()
+        streamer.stats.cached_tokens = 0
         if settings["do_sample"]:
             torch.seed() if seed is None else torch.manual_seed(seed)
         limit = self.model.config.original_max_position_embeddings
@@ -342,6 +346,8 @@ class Phi3Vision:
                     inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
                     inputs |= self._images(prompt, images, 0 if crosses else length)
                 streamer.next_tokens_are_prompt = True
+                if settings["max_time"] is not None:  # counted by `generate` from here on
+                    settings["max_time"] = max(settings["max_time"] - (time.perf_counter() - began), 1e-3)
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:

@@ -68,4 +68,4 @@ def _memory(image: Image.Image) -> tuple[int, object]:
 
 def planar(pixels: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """What `rgbx` gave as (3, height, width) on a device."""
-    return pixels.to(device, non_blocking=True)[..., :3].permute(2, 0, 1).contiguous()
+    return pixels.to(device)[..., :3].permute(2, 0, 1).contiguous()

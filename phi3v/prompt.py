@@ -114,7 +114,8 @@ class Prompter:
         prompt.check_length(sum(tokens))  # before the text is looked at, since so many ids would take long
         # What a CPU has to do for a text can wait until a GPU is busy with the images, unless it may be too long.
         texts = [part["text"] for message in guarded for part in message["content"] if part["type"] == "text"]
-        if sum(tokens) + sum(map(most_tokens, texts)) + most_tokens("") * len(tokens) >= self.context_length:
+        most = sum(tokens) + sum(map(most_tokens, texts)) + most_tokens("") * (len(tokens) + len(guarded))
+        if most >= self.context_length:
             _ = prompt.ids
         for image in all_images:
             image.load()  # what can't be decoded fails here
@@ -129,5 +130,5 @@ class Prompter:
 
 
 def most_tokens(text: str) -> int:
-    """More tokens than a text takes, with what the chat format writes around it: one for each byte, and some."""
+    """More tokens than a text takes, or what the chat format writes around it: one for each byte, and some."""
     return len(text.encode()) + 16

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -211,6 +212,13 @@ def test_a_tiff_is_shown_and_read(server, visit, hello, tmp_path):
     visitor.stats("ocr", "complete")
     expect(page.locator("#ocr-answer textarea")).to_have_value("HELLO WORLD")
     visitor.open_tab("Chat")
+    huge = tmp_path / "huge.tif"
+    huge.write_bytes(struct.pack("<2sHIH2HII2HIII", b"II", 42, 8, 2, 256, 4, 1, 20000, 257, 4, 1, 20000, 0))
+    page.locator("#chat-box input[type=file]").set_input_files(str(huge))
+    page.locator("#chat-box textarea").fill("What does the text say?")
+    page.locator("#chat-ask").click()
+    expect(page.locator(".toast-body").first).to_contain_text("Send a PNG")
+    page.locator("#chat-clear").click()
     page.locator("#chat-box input[type=file]").set_input_files(str(scan))
     page.locator("#chat-box textarea").fill("What does the text say?")
     page.locator("#chat-ask").click()

@@ -91,10 +91,21 @@ def test_passing_the_length_from_which_keys_are_rotated_otherwise(engines, later
     for engine in engines:
         monkeypatch.setattr(engine.model.config, "original_max_position_embeddings", prompt + later)
         engine._prefixes.clear()
-    if engines[1]._fast.prompts:  # made for another length
-        monkeypatch.setattr(engines[1]._fast, "prompts", None)
+    monkeypatch.setattr(engines[1]._fast, "prompts", None)  # made for another length
     plain, fast = both(engines, WORDS)
     assert plain == fast
+
+
+def test_follow_ups_whose_keys_are_rotated_otherwise(engines, monkeypatch):
+    turns = [{"role": "user", "content": "word " * 12}, {"role": "assistant", "content": "Yes."}]
+    prompt = len(engines[0]._prompter("alpha " * 18, [], turns, 1).ids)
+    for engine in engines:
+        monkeypatch.setattr(engine.model.config, "original_max_position_embeddings", prompt - 3)
+    monkeypatch.setattr(engines[1]._fast, "prompts", None)  # made for another length
+    for word in ("alpha ", "beta "):
+        plain, fast = (engine.answer(word * 18, [], turns, max_new_tokens=12) for engine in engines)
+        assert plain.text == fast.text
+    assert 0 < fast.stats.cached_tokens < prompt - 16  # more than a piece before that length
 
 
 def test_it_ends_where_the_context_ends(engines, monkeypatch):

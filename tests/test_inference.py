@@ -148,6 +148,32 @@ def test_out_of_memory_says_what_to_do(endless, page, monkeypatch):
             endless.answer("What?", images=[page])
 
 
+def test_out_of_memory_again_once_nothing_is_kept(endless, page, monkeypatch):
+    tries = []
+
+    def fail(*args, **kwargs):
+        tries.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory") if len(tries) < 10 else AssertionError("endless")
+
+    endless.answer("What?", images=[page], max_new_tokens=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(endless._fast, "begin", fail)
+        patch.setattr(endless, "_image_graphs", fail)
+        with pytest.raises(MemoryError, match="fewer images"):
+            endless.answer("What not?", images=[page], max_new_tokens=2)
+    assert len(tries) == 2
+
+
+def test_the_time_limit_holds_for_reading_the_prompt_too(endless, monkeypatch):
+    def slow(*args, begin=endless._fast.begin):
+        time.sleep(1)
+        return begin(*args)
+
+    monkeypatch.setattr(endless._fast, "begin", slow)
+    stats = endless.answer("What?", max_new_tokens=4000, max_time=0.5).stats
+    assert (stats.stop_reason, stats.new_tokens) == ("time", 1)
+
+
 @pytest.mark.parametrize("leave", ["close", "drop"])
 def test_leaving_stops_the_model(endless, page, leave):
     stream = endless.stream("What?", images=[page], max_new_tokens=4096)

@@ -50,6 +50,14 @@ class ChunkGraph:
         self._graph = recorded(self._run, pool)
         self._tried = None
 
+    def suits(self, length: int, tokens: int) -> bool:
+        """Whether so many tokens after so many others are read soonest here, and their keys rotated as they must be.
+
+        Each piece is rotated by its own last position, and those of a sequence longer than 4096 all the other way.
+        """
+        limit = self.model.config.original_max_position_embeddings
+        return length > 0 and tokens <= WORTHWHILE and (length + tokens <= limit or length + ROWS > limit)
+
     def __call__(self, ids: torch.LongTensor, cache: Cache) -> torch.Tensor:
         """Logits (1, vocabulary) of the last of `ids`, which follow those in the cache and are added to it."""
         length = cache.get_seq_length()

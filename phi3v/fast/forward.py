@@ -17,8 +17,8 @@ from transformers.cache_utils import Cache
 from ..kv_cache import addresses
 from ..modeling_phi3_v import Phi3VForCausalLM
 
-# cuDNN's attention is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to what
-# graphs are recorded of.
+# cuDNN's attention is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to the
+# image tower, whose shapes are few, and to prompts that are read by graphs.
 OF_ANY_SHAPE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 

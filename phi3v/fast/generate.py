@@ -16,7 +16,7 @@ from ..image_processing_phi3_v import CROP
 from ..kv_cache import roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
-from .chunk_graph import WORTHWHILE, ChunkGraph
+from .chunk_graph import ChunkGraph
 from .decode_graph import DecodeGraph
 from .forward import close, is_small, lean_forward
 from .prompt_graphs import PromptGraphs
@@ -117,7 +117,7 @@ class FastGenerate:
         length, model = cache.get_seq_length(), self.model
         self._use_threads(len(ids))
         ids = ids.to(model.device, non_blocking=True)
-        if self.chunk and length and not images and len(ids) <= WORTHWHILE:
+        if self.chunk and not images and self.chunk.suits(length, len(ids)):
             return self.chunk(ids, cache)
         embeds = model.model.embed_tokens(ids)
         for start, image_embeds in images:
@@ -162,7 +162,7 @@ class FastGenerate:
         step = self.graph or LeanStep(model)
         known = torch.zeros(1, longest, dtype=torch.long, pin_memory=on_gpu)
         known[:, :count] = input_ids
-        ids = torch.empty_like(known, device=device).copy_(known, non_blocking=True)
+        ids = torch.empty_like(known, device=device).copy_(known, non_blocking=on_gpu)
         arriving = torch.zeros(1, dtype=torch.long, pin_memory=on_gpu)
         arrived = torch.cuda.Event() if on_gpu else None
 
@@ -178,7 +178,7 @@ class FastGenerate:
             room, last = 0, limit if count <= limit else longest
             while True:
                 ids[:, count] = step.token
-                arriving.copy_(step.token, non_blocking=True)
+                arriving.copy_(step.token, non_blocking=on_gpu)
                 if arrived:
                     arrived.record()
                 # The token is on its way; the next one is begun before it has come. It can't be at the end, nor where

@@ -138,7 +138,7 @@ def show_tiffs(component: ImagePath | GalleryPaths) -> None:
 
     def copies(value):
         several = isinstance(value, list)
-        before = value if several else [value]
+        before = value if several else [value] if value else []
         after = [as_png(component, path) for path in before]
         if after == before:
             return gr.skip()
@@ -153,9 +153,9 @@ def as_png(component: gr.components.Component, path: str) -> str:
         Image.open(path, formats=["TIFF"]).close()
         with PREPARING:
             image = open_image(path)
-    except (OSError, ValueError):  # what is wrong with it is said when it is asked about
+            image.thumbnail((LONG_SIDE, LONG_SIDE))
+            copy = save_pil_to_cache(image, component.GRADIO_CACHE, Path(path).stem, "png")
+    except Exception:  # as of `open_image`; what is wrong with the file is said when it is asked about
         return path
-    image.thumbnail((LONG_SIDE, LONG_SIDE))
-    copy = save_pil_to_cache(image, component.GRADIO_CACHE, Path(path).stem, "png")
     component.temp_files.add(copy)
     return copy
