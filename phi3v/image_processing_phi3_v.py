@@ -58,8 +58,7 @@ def hd_transform(image: Image.Image, num_crops: int) -> Image.Image:
     It becomes RGB. A tall image is handled as the reference handles its transpose, so its padding ends up left and
     right.
     """
-    if image.mode != "RGB":  # converting would copy it
-        image = image.convert("RGB")
+    image = _rgb(image)
     size, padded_size, place = _hd_layout(*image.size, num_crops)
     if image.size != size:
         image = resize(image, size, columns_first=image.width < image.height)
@@ -174,9 +173,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
         """
         if torch.device(device).type != "cuda":
             return planar(rgbx(hd_transform(image, num_crops)), device)
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        return hd_transform_pixels(rgbx(image, pin_memory=True).to(device, non_blocking=True), num_crops)
+        return hd_transform_pixels(rgbx(_rgb(image), pin_memory=True).to(device, non_blocking=True), num_crops)
 
     def _fill(self, crops: torch.Tensor, pixels: torch.Tensor) -> None:
         """Write a padded image to its (num_crops + 1, 3, 336, 336)."""
@@ -195,6 +192,10 @@ class Phi3VImageProcessor(BaseImageProcessor):
         size = (CROP, CROP)
         crops[0] = torch.nn.functional.interpolate(normalised[None], size, mode="bicubic", align_corners=False)[0]
         crops[1 + rows * columns :] = 0
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")  # converting RGB would copy it
 
 
 def _to_pil(image) -> Image.Image:

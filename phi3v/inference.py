@@ -368,7 +368,7 @@ class Phi3Vision:
 
     def _images(self, prompt: Prompt, images: list[Pixels], position: int) -> dict[str, torch.Tensor]:
         """What it takes of those of a prompt's images that begin at this position or later."""
-        pixels = [image.data for image, start in zip(images, prompt.starts, strict=True) if start >= position]
+        pixels = [image.data for _, image in prompt.placed(images, position)]
         if not pixels:
             return {}
         preprocess = self.processor.image_processor.preprocess
@@ -379,8 +379,10 @@ class Phi3Vision:
         self, prompt: Prompt, images: list[Pixels], position: int, begun: dict[Pixels, torch.Tensor]
     ) -> list[tuple[int, torch.Tensor]]:
         """Where the images begin that begin at this position or later, and their embeddings, unless they are begun."""
-        later = [(start, image) for start, image in zip(prompt.starts, images, strict=True) if start >= position]
-        return [(start, begun[image] if image in begun else self._image_graphs(image.data)) for start, image in later]
+        return [
+            (start, begun[image] if image in begun else self._image_graphs(image.data))
+            for start, image in prompt.placed(images, position)
+        ]
 
     def _kv_bytes(self, tokens: int) -> int:
         """Memory of a sequence's keys and values."""

@@ -9,6 +9,11 @@ from transformers import PreTrainedTokenizerFast
 GUARD = "\ufdd0"
 
 
+def in_whole_characters(text: str) -> str:
+    """A text without halves of characters, as where it was cut: JSON can have them, UTF-8 can't."""
+    return text.encode(errors="replace").decode()
+
+
 def literal_text(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     """A function that marks a text so that `tokenizer` reads none of it as markup.
 
@@ -24,7 +29,7 @@ def literal_text(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     first_characters = {token[0] for token in tokenizer.get_added_vocab()}
 
     def literal(text: str) -> str:
-        text = text.replace(GUARD, "").encode(errors="replace").decode()  # half a character can't be read
+        text = in_whole_characters(text.replace(GUARD, ""))
         for character in first_characters:
             text = text.replace(character, character + GUARD)
         return text

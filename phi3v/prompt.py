@@ -59,6 +59,10 @@ class Prompt:
             keys[start : start + count] = [image] * count
         return keys
 
+    def placed(self, images: Sequence[Pixels], position: int) -> list[tuple[int, Pixels]]:
+        """Where those of its images begin that begin at this position or later, and these in place of them."""
+        return [(start, image) for start, image in zip(self.starts, images, strict=True) if start >= position]
+
     def check_length(self, tokens: int) -> None:
         """Raises a ValueError if the context does not hold so many."""
         if tokens >= self.context_length:

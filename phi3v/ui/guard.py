@@ -9,6 +9,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from ..literal import in_whole_characters
+
 NO_PATHS = "A file is an upload or an address, not a path. With gradio_client, send handle_file(…)."
 UNFIT = (
     "The request does not fit: see /gradio_api/info for what this endpoint takes, and in which order. With "
@@ -28,7 +30,7 @@ class GuardedBlocks(gr.Blocks):
     """
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        inputs = _in_whole_characters(inputs)
+        inputs = _sendable(inputs)
         for path, is_marked in _files(inputs):
             # Addresses are fetched, within limits, where Gradio sees a file in them; elsewhere they would be paths.
             if not (is_upload(path) or (is_marked and path.lower().startswith(ADDRESSES))):
@@ -64,14 +66,14 @@ def is_upload(path: str) -> bool:
         return False
 
 
-def _in_whole_characters(value):
-    """The same without halves of characters, as where a text was cut: JSON can have them, what is sent back can't."""
+def _sendable(value):
+    """The same with texts that can be sent back to the page."""
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return in_whole_characters(value)
     if isinstance(value, dict):
-        return {key: _in_whole_characters(each) for key, each in value.items()}
+        return {key: _sendable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_in_whole_characters(each) for each in value]
+        return [_sendable(each) for each in value]
     return value
 
 

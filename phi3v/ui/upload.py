@@ -40,8 +40,12 @@ class SafeFiles:
             image = await asyncio.to_thread(fetch_image, str(url_or_file_path))
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        return self.keep(image)
+
+    def keep(self, image: Image.Image, name: str = "image") -> str:
+        """The path of a PNG of this image, made smaller in place, among the component's files."""
         image.thumbnail((LONG_SIDE, LONG_SIDE))
-        path = save_pil_to_cache(image, self.GRADIO_CACHE, format="png")
+        path = save_pil_to_cache(image, self.GRADIO_CACHE, name, "png")
         self.temp_files.add(path)
         return path
 
@@ -147,15 +151,11 @@ def show_tiffs(component: ImagePath | GalleryPaths) -> None:
     component.upload(copies, component, component, **PRIVATE)
 
 
-def as_png(component: gr.components.Component, path: str) -> str:
+def as_png(component: SafeFiles, path: str) -> str:
     """A TIFF's copy among the component's files; of other files, and of damaged ones, the path itself."""
     try:
         Image.open(path, formats=["TIFF"]).close()
         with PREPARING:
-            image = open_image(path)
-            image.thumbnail((LONG_SIDE, LONG_SIDE))
-            copy = save_pil_to_cache(image, component.GRADIO_CACHE, Path(path).stem, "png")
+            return component.keep(open_image(path), Path(path).stem)
     except Exception:  # as of `open_image`; what is wrong with the file is said when it is asked about
         return path
-    component.temp_files.add(copy)
-    return copy
