@@ -1,6 +1,8 @@
 """New tokens one at a time, as fast as memory can be read: a CUDA graph of the kernels in `decode_kernels.py`."""
 
+import threading
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from transformers.cache_utils import Cache
@@ -32,7 +34,7 @@ class DecodeGraph:
         self.model = model
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = config.hidden_size // heads
-        new = lambda *shape, **kind: torch.zeros(*shape, **{"dtype": weight.dtype, "device": weight.device, **kind})  # noqa: E731
+        new = weight.new_zeros
         self.token, self.position = new(1, dtype=torch.long), new(1, dtype=torch.long)
         self.rooms = new(config.num_hidden_layers, 3, dtype=torch.long)
         self.x, self.qkv = new(1, config.hidden_size), new((heads + 2 * kv_heads) * self.head_size)
@@ -121,7 +123,7 @@ class DecodeGraph:
 
 
 def recorded(step: Callable[[], object], pool: tuple[int, int] | None = None) -> torch.cuda.CUDAGraph:
-    """The CUDA graph of what `step` does, to be replayed on this thread.
+    """The CUDA graph of what `step` does on this thread's GPU, to be replayed on this thread.
 
     Args:
         step: launches its operations.
@@ -130,14 +132,26 @@ def recorded(step: Callable[[], object], pool: tuple[int, int] | None = None) ->
     """
     step()  # libraries make themselves ready on a thread's first call, which can't be recorded
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-    try:
-        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
-            step()
-    except Exception:
-        # A failure may leave the thread on the recording's stream. And the random numbers' generator would think for
-        # ever that it is being recorded: let it see an end.
-        torch.cuda.set_stream(stream)
-        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
-            torch.zeros(1, device="cuda")
-        raise
+    how = {"stream": _capture_stream(torch.cuda.current_device()), "capture_error_mode": "thread_local"}
+    with _recording:
+        try:
+            with torch.cuda.graph(graph, pool, **how):
+                step()
+        except Exception:
+            # A failure may leave the thread on the recording's stream. And the random numbers' generator would think
+            # for ever that it is being recorded: let it see an end.
+            torch.cuda.set_stream(stream)
+            with torch.cuda.graph(torch.cuda.CUDAGraph(), **how):
+                torch.zeros(1, device=stream.device)
+            raise
     return graph
+
+
+# torch records one graph at a time in a process, and by itself on a stream of whichever GPU came first.
+_recording = threading.Lock()
+
+
+@cache
+def _capture_stream(device: int) -> torch.cuda.Stream:
+    """The same for all of a GPU's graphs, which only so share memory."""
+    return torch.cuda.Stream(device)

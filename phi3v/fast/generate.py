@@ -180,7 +180,7 @@ class FastGenerate:
                 ids[:, count] = step.token
                 arriving.copy_(step.token, non_blocking=on_gpu)
                 if arrived:
-                    arrived.record()
+                    arrived.record(torch.cuda.current_stream(device))
                 # The token is on its way; the next one is begun before it has come. It can't be at the end, nor where
                 # all keys have to be rotated anew.
                 goes_on = count + 1 < longest and count < last
