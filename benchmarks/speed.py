@@ -117,7 +117,7 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
             done()
         return [later - earlier for earlier, later in pairwise(times)]
 
-    runs = [engine._worker.submit(timed)[1].result() for _ in range(2)]
+    runs = [engine._worker.submit(timed).result() for _ in range(2)]
     names = ("prompt and pixels", "image tower", "prefill")
     return ", ".join(f"{name} {value * 1e3:,.0f} ms" for name, value in zip(names, runs[-1], strict=True))
 

@@ -4,7 +4,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -132,6 +133,8 @@ class Phi3Vision:
 
         def load():
             picked_device = pick_device(device)
+            if picked_device.type == "cuda" and not here:
+                torch.cuda.set_device(picked_device)  # each thread has its own
             picked_dtype = pick_dtype(dtype, picked_device)
             loaded = AutoModelForImageTextToText.from_pretrained(
                 model,
@@ -151,8 +154,12 @@ class Phi3Vision:
 
         # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
         # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.
-        loaded, processor = load() if here else worker.submit(load)[1].result()
-        return cls(loaded, processor, str(model), num_crops, worker)
+        try:
+            loaded, processor = load() if here else worker.submit(load).result()
+            return cls(loaded, processor, str(model), num_crops, worker)
+        except BaseException:
+            worker.close()
+            raise
 
     def warm_up(self) -> None:
         """On a CUDA GPU: make ready what makes answers fastest. Until then they are made as elsewhere.
@@ -163,7 +170,6 @@ class Phi3Vision:
             return
 
         def record() -> None:
-            torch.cuda.set_device(self.device)  # the worker's from now on: Triton asks for the thread's
             graph.record()
             chunk.record(pool)
 
@@ -177,7 +183,7 @@ class Phi3Vision:
                 log.warning("The kernels compute something else on this GPU; they are not used.")
                 return
             pool = torch.cuda.graph_pool_handle()
-            self._worker.submit(record)[1].result()
+            self._submit(record).result()
             self._fast.graph, self._fast.chunk = graph, chunk
             # What remains is done one by one, so that answers need not wait for all.
             gc.freeze()  # older torch collects garbage before each graph, among all that was ever loaded
@@ -188,11 +194,26 @@ class Phi3Vision:
                 self._fast.prompts = prompts
                 jobs += [partial(prompts.record, size, pool) for size in prompts.sizes]
             for job in jobs:
-                self._worker.submit(job)[1].result()
+                self._submit(job).result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
         finally:
             gc.unfreeze()
+
+    def close(self) -> None:
+        """End the engine's thread after what is queued, and let go of what is kept of earlier requests.
+
+        Nothing more can be asked. Dropping the last reference to an engine does the same; `with engine:` too.
+        """
+        if not self._worker.closed:
+            self._submit(self._prefixes.clear)
+            self._worker.close()
+
+    def __enter__(self) -> "Phi3Vision":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     @property
     def is_preview(self) -> bool:
@@ -248,6 +269,7 @@ class Phi3Vision:
             ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is
                 longer than the context. Raised here, before anything is queued.
             MemoryError: raised by the stream: the GPU's memory does not hold the request.
+            RuntimeError: the engine is closed.
         """
         requested_at = time.perf_counter()
         _check(
@@ -283,8 +305,7 @@ class Phi3Vision:
             finally:
                 streamer.close()
 
-        ticket, future = self._worker.submit(job)
-        return AnswerStream(streamer, stop, future, lambda: self._worker.ahead_of(ticket))
+        return AnswerStream(streamer, stop, self._submit(job), self._worker)
 
     def answer(
         self, question: str, images: Sequence[Image.Image] = (), history: Sequence[dict] = (), **settings
@@ -292,6 +313,16 @@ class Phi3Vision:
         """The whole answer, as an [`Answer`]; arguments and errors as of `stream`."""
         stream = self.stream(question, images, history, **settings)
         return Answer("".join(stream), stream.stats)
+
+    def _submit(self, job: Callable[[], object]) -> Future:
+        """Queue a job for the engine's thread, with its GPU as the current one, by which events and Triton go."""
+
+        def run() -> object:
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
+            return job()
+
+        return self._worker.submit(run)
 
     def _generate(
         self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event

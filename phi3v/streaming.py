@@ -3,12 +3,13 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedTokenizerFast, StoppingCriteria, TextIteratorStreamer
+
+from .worker import Worker
 
 
 @dataclass
@@ -80,6 +81,11 @@ class TokenStreamer(TextIteratorStreamer):
         self._show(at_the_end=True)
         self.text_queue.put(self.stop_signal)
 
+    def leave(self) -> None:
+        """The end of an answer that never began."""
+        self.stats.queued = time.perf_counter() - self._requested_at
+        self.close()
+
     def _show(self, at_the_end: bool) -> None:
         after = self._decode_from(self._context)
         incomplete = after.endswith("\ufffd") and not at_the_end
@@ -110,18 +116,24 @@ class AnswerStream:
     """The pieces of an answer, in order, as they are made.
 
     Iterate over it, or `read` with a timeout where something else must happen meanwhile. `close`, or dropping it,
-    stops the model at its next token.
+    stops the model; a request that waits for its turn leaves the line.
+
+    Args:
+        streamer: what `generate` writes to.
+        stop: ends the answer when set.
+        future: of the job that makes the answer.
+        worker: where that job waits and runs.
 
     Attributes:
         stats: kept up to date while the answer is made.
     """
 
-    def __init__(self, streamer: TokenStreamer, stop: threading.Event, future: Future, ahead: Callable[[], int]):
+    def __init__(self, streamer: TokenStreamer, stop: threading.Event, future: Future, worker: Worker):
         self.stats = streamer.stats
-        self._ahead = ahead
         self._streamer = streamer
         self._stop = stop
         self._future = future
+        self._worker = worker
         self._ended = False
 
     def __iter__(self):
@@ -151,17 +163,21 @@ class AnswerStream:
             self._ended = pieces[-1] is None
             if text := "".join(piece for piece in pieces if piece):
                 return text
-        self._future.result()
+        if not self._future.cancelled():
+            self._future.result()
         return None
 
     @property
     def ahead(self) -> int:
         """Requests that have to end before this one begins."""
-        return self._ahead()
+        return self._worker.ahead_of(self._future)
 
     def close(self) -> None:
-        """Stop the model at its next token, or before it begins. Returns at once."""
+        """Stop the model, and end this stream at once if its turn has not come. Returns at once."""
         self._stop.set()
+        if self._worker.cancel(self._future):
+            self.stats.stop_reason = "stopped"
+            self._streamer.leave()
 
     def __del__(self):
         self.close()

@@ -190,17 +190,30 @@ def test_leaving_stops_the_model(endless, page, leave):
     assert stats.new_tokens < 1000
 
 
-def test_stopping_a_waiting_request(endless, page):
+@pytest.mark.parametrize("leave", ["close", "drop"])
+def test_a_request_that_waits_leaves_the_line_at_once(endless, page, leave):
     running = endless.stream("What?", images=[page], max_new_tokens=4096)
     next(running)
-    waiting = endless.stream("What?", images=[page], max_new_tokens=4096)
-    assert waiting.ahead == 1
-    assert waiting.read(timeout=0.05) == ""
-    waiting.close()
+    waiting = [endless.stream("What?", images=[page], max_new_tokens=2) for _ in range(3)]
+    assert [stream.ahead for stream in waiting] == [1, 2, 3]
+    assert waiting[0].read(timeout=0.05) == ""
+    stats = waiting[0].stats
+    if leave == "close":
+        waiting[0].close()
+        waiting[0].close()
+        assert list(waiting[0]) == []
+    else:
+        del waiting[0]
+        gc.collect()
+    assert running.stats.stop_reason is None  # it ended before those in front of it
+    assert (stats.new_tokens, stats.prompt_tokens, stats.stop_reason) == (0, 0, "stopped")
+    assert stats.queued > 0
+    assert [stream.ahead for stream in waiting[-2:]] == [1, 2]
     running.close()
-    assert wait_until_idle(endless, 1.0)
-    assert waiting.stats.new_tokens == 0
-    assert waiting.stats.stop_reason == "stopped"
+    for stream in waiting[-2:]:
+        list(stream)
+        assert stream.stats.new_tokens == 2
+    assert (stats.new_tokens, stats.prompt_tokens) == (0, 0)
 
 
 def test_callers_are_served_in_the_order_they_came(endless, page):
