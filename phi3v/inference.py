@@ -17,6 +17,7 @@ from torch.nn.attention import sdpa_kernel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
+from .errors import GPU_FAILED, EngineFailedError, is_lost, is_out_of_memory
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
 from .fast.forward import OF_ANY_SHAPE, is_small, lay_out, suits
@@ -72,6 +73,7 @@ class Phi3Vision:
         precision: the weights', in words.
         num_crops: crops an image takes at most, unless a request says otherwise.
         context_length: tokens that prompt and answer share.
+        failure: `None`, or words for a person once the GPU has failed for good: no request is answered any more.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Phi3Vision:
         self.precision: str = name_of_precision(model)
         self.num_crops: int = processor.image_processor.num_crops if num_crops is None else num_crops
         self.context_length: int = model.config.max_position_embeddings
+        self.failure: str | None = None
         self._prompter = Prompter(processor, self.context_length)
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
@@ -196,6 +199,8 @@ class Phi3Vision:
             for job in jobs:
                 self._submit(job).result()
         except Exception as error:  # no Triton, a GPU that it doesn't know, no memory left: slower, but it works
+            if is_lost(error, self.device):
+                self.failure = GPU_FAILED
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
         finally:
             gc.unfreeze()
@@ -269,9 +274,12 @@ class Phi3Vision:
             ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is
                 longer than the context. Raised here, before anything is queued.
             MemoryError: raised by the stream: the GPU's memory does not hold the request.
+            EngineFailedError: raised here or by the stream: the GPU has failed for good, see `failure`.
             RuntimeError: the engine is closed.
         """
         requested_at = time.perf_counter()
+        if self.failure:
+            raise EngineFailedError(self.failure)
         _check(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
@@ -302,6 +310,11 @@ class Phi3Vision:
                 if not stop.is_set():
                     self._generate(prompt, settings, seed, streamer, stop)
                 stats.stop_reason = self._stop_reason(streamer, stop, max_new_tokens)
+            except RuntimeError as error:
+                if not is_lost(error, self.device):
+                    raise
+                self.failure = GPU_FAILED
+                raise EngineFailedError(GPU_FAILED) from error
             finally:
                 streamer.close()
 
@@ -328,6 +341,8 @@ class Phi3Vision:
         self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
     ) -> None:
         """Run the model; once more with all memory if what is kept of earlier requests was in the way."""
+        if self.failure:
+            raise EngineFailedError(self.failure)
         while not self._fits(prompt, settings, seed, streamer, stop):
             kept = self._prefixes.clear() or streamer.stats.cached_tokens > 0
             if self.device.type == "cuda":
@@ -382,7 +397,7 @@ class Phi3Vision:
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+            if is_out_of_memory(error):
                 return False  # and the error no longer holds the tensors of the frames it came from
             raise
         return True

@@ -10,6 +10,7 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision, Stats
+from phi3v.errors import EngineFailedError, is_out_of_memory
 from phi3v.streaming import TokenStreamer
 
 
@@ -162,6 +163,75 @@ def test_out_of_memory_again_once_nothing_is_kept(endless, page, monkeypatch):
         with pytest.raises(MemoryError, match="fewer images"):
             endless.answer("What not?", images=[page], max_new_tokens=2)
     assert len(tries) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+    ],
+)
+def test_a_lost_gpu_ends_every_request_with_words(endless_checkpoint, page, monkeypatch, error):
+    engine, calls = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", num_crops=1), []
+    begun, go = threading.Event(), threading.Event()
+
+    def fail(*args, **kwargs):
+        begun.set()
+        go.wait()
+        calls.append(1)
+        raise error
+
+    assert engine.failure is None
+    monkeypatch.setattr(engine.model.model.embed_tokens, "forward", fail)
+    first = engine.stream("What?", images=[page])
+    begun.wait()
+    waiting = engine.stream("What?", images=[page])
+    go.set()
+    for stream in (first, waiting):
+        with pytest.raises(EngineFailedError, match="Restart the app"):
+            list(stream)
+    assert "The GPU failed" in engine.failure
+    with pytest.raises(EngineFailedError, match="Restart the app"):
+        engine.stream("What?")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "MPS backend out of memory (MPS allocated: 17.00 GB, max allowed: 18.13 GB).",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_other_allocators_lack_memory_too(endless, page, monkeypatch, words):
+    def fail(*args, **kwargs):
+        raise RuntimeError(words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(endless.model.model.embed_tokens, "forward", fail)
+        with pytest.raises(MemoryError, match="fewer images"):
+            endless.answer("What?", images=[page])
+    assert endless.failure is None
+
+
+def test_what_the_cpu_s_allocator_says_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**16)
+    assert is_out_of_memory(caught.value)
+
+
+def test_an_error_that_speaks_of_memory_is_not_a_lack_of_it(endless, page, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("unsupported memory format option Preserve")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(endless.model.model.embed_tokens, "forward", fail)
+        with pytest.raises(RuntimeError, match="memory format"):
+            endless.answer("What?", images=[page])
+    assert endless.failure is None
 
 
 def test_the_time_limit_holds_for_reading_the_prompt_too(endless, monkeypatch):
