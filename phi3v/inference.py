@@ -46,12 +46,27 @@ BOUNDS = {
 }
 
 
+MAX_SALT = 256  # characters; as many as a session's name takes, and no more than can be kept for each request
+
+
 @dataclass(frozen=True)
 class Answer:
     """A whole answer and what it cost."""
 
     text: str
     stats: Stats
+
+
+@dataclass
+class _Request:
+    """What the engine's thread needs to make an answer; see `Phi3Vision.stream`."""
+
+    prompt: Prompt
+    settings: dict
+    seed: int | None
+    cache_salt: str | None
+    streamer: TokenStreamer
+    stop: threading.Event
 
 
 class Phi3Vision:
@@ -254,6 +269,7 @@ class Phi3Vision:
         seed: int | None = None,
         num_crops: int | None = None,
         max_time: float | None = None,
+        cache_salt: str | None = None,
     ) -> AnswerStream:
         """Ask, and get the answer's pieces as they are made.
 
@@ -269,6 +285,10 @@ class Phi3Vision:
             seed: 0 to 2**32 - 1, with a temperature; by default another one each time.
             num_crops: 1 to 16, crops an image takes at most.
             max_time: seconds after which the answer ends, counted from when its turn has come.
+            cache_salt: up to 256 characters; what is kept of earlier requests is shared only by those with the same
+                salt, as in vLLM. Give each visitor another one, and nobody can find out by `cached_tokens` or by the
+                time to the first token what somebody else asked or showed: images too, since to know that a picture
+                was shown can say as much as a question. By default shared by all requests without one.
 
         Raises:
             ValueError: the question is empty, a setting is out of bounds, an image is too thin, or the prompt is
@@ -288,6 +308,8 @@ class Phi3Vision:
             seed=seed,
             num_crops=num_crops,
         )
+        if len(cache_salt or "") > MAX_SALT:
+            raise ValueError(f"cache_salt must have at most {MAX_SALT} characters.")
         prompt = self._prompter(question, images, history, num_crops or self.num_crops)
         stats = Stats(image_tokens=sum(prompt.tokens_of_image))
         settings = {
@@ -302,13 +324,14 @@ class Phi3Vision:
 
         stop = threading.Event()
         streamer = TokenStreamer(self.processor.tokenizer, stats, requested_at)
+        request = _Request(prompt, settings, seed, cache_salt, streamer, stop)
         queued_at = time.perf_counter()
 
         def job() -> None:
             stats.queued = time.perf_counter() - queued_at
             try:
                 if not stop.is_set():
-                    self._generate(prompt, settings, seed, streamer, stop)
+                    self._generate(request)
                 stats.stop_reason = self._stop_reason(streamer, stop, max_new_tokens)
             except RuntimeError as error:
                 if not is_lost(error, self.device):
@@ -337,41 +360,41 @@ class Phi3Vision:
 
         return self._worker.submit(run)
 
-    def _generate(
-        self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
-    ) -> None:
+    def _generate(self, request: _Request) -> None:
         """Run the model; once more with all memory if what is kept of earlier requests was in the way."""
         if self.failure:
             raise EngineFailedError(self.failure)
-        while not self._fits(prompt, settings, seed, streamer, stop):
-            kept = self._prefixes.clear() or streamer.stats.cached_tokens > 0
+        stats = request.streamer.stats
+        while not self._fits(request):
+            kept = self._prefixes.clear() or stats.cached_tokens > 0
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            if not kept or streamer.stats.new_tokens:
+            if not kept or stats.new_tokens:
+                count = len(request.prompt.ids)
                 raise MemoryError(
-                    f"The memory does not hold a prompt of {len(prompt.ids)} tokens. Use fewer images or fewer crops."
+                    f"The memory does not hold a prompt of {count} tokens. Use fewer images or fewer crops."
                 )
 
     @torch.inference_mode()
-    def _fits(
-        self, prompt: Prompt, settings: dict, seed: int | None, streamer: TokenStreamer, stop: threading.Event
-    ) -> bool:
+    def _fits(self, request: _Request) -> bool:
         """Run the model. Returns whether the memory sufficed."""
         began = time.perf_counter()
+        prompt, streamer, salt = request.prompt, request.streamer, request.cache_salt
         streamer.stats.cached_tokens = 0
-        if settings["do_sample"]:
-            torch.seed() if seed is None else torch.manual_seed(seed)
+        if request.settings["do_sample"]:
+            torch.seed() if request.seed is None else torch.manual_seed(request.seed)
         limit = self.model.config.original_max_position_embeddings
         try:
             images = self._known(prompt)
             begun = {}
             if self._fast:  # a GPU begins with new images, so that what a CPU has to do meanwhile takes no time
-                new = [image for image in dict.fromkeys(images) if not self._prefixes.holds(image)]
+                new = [image for image in dict.fromkeys(images) if not self._prefixes.holds(image, salt)]
                 begun = {image: self._image_graphs(image.data) for image in new}
             streamer.stats.prompt_tokens = count = len(prompt.ids)
-            settings = {**settings, "max_new_tokens": min(settings["max_new_tokens"], self.context_length - count)}
-            longest, keys = count + settings["max_new_tokens"], prompt.keys(images)
-            cache, length = self._prefixes.take(keys, count > limit)
+            new_tokens = min(request.settings["max_new_tokens"], self.context_length - count)
+            settings = {**request.settings, "max_new_tokens": new_tokens}
+            longest, keys = count + new_tokens, prompt.keys(images)
+            cache, length = self._prefixes.take(keys, count > limit, salt)
             streamer.stats.cached_tokens = length
             self._prefixes.make_room(self._kv_bytes(count))
             if cache is None:
@@ -394,8 +417,9 @@ class Phi3Vision:
                 streamer.next_tokens_are_prompt = True
                 if settings["max_time"] is not None:  # counted by `generate` from here on
                     settings["max_time"] = max(settings["max_time"] - (time.perf_counter() - began), 1e-3)
-                self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[StopWhenSet(stop)])
-            self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit)
+                stop = StopWhenSet(request.stop)
+                self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[stop])
+            self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit, salt)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 return False  # and the error no longer holds the tensors of the frames it came from

@@ -92,6 +92,7 @@ class _Entry:
     cache: Cache
     images: set[Pixels]
     is_long: bool
+    salt: str | None
     nbytes: int
 
 
@@ -99,6 +100,10 @@ class PrefixCache:
     """Caches of earlier requests, of which the next one takes what it begins with.
 
     A cache is handed out, continued in place and given back: nothing is held twice. For one thread.
+
+    As with vLLM's `cache_salt`, a salt is part of what a cache is found by: a request takes only what one with the
+    same salt has left, one without a salt what others without one have. All share the bytes, and the oldest goes
+    first, whoever's it is.
 
     Args:
         max_bytes: what all of them may take together. The latest is kept even if it is larger, until `make_room`.
@@ -121,11 +126,11 @@ class PrefixCache:
         self._images.add(image)
         return image
 
-    def holds(self, image: Pixels) -> bool:
+    def holds(self, image: Pixels, salt: str | None = None) -> bool:
         """Whether there are keys and values of this image."""
-        return any(image in entry.images for entry in self._entries)
+        return any(image in entry.images for entry in self._entries if entry.salt == salt)
 
-    def take(self, tokens: Sequence[int | Pixels], is_long: bool) -> tuple[Cache | None, int]:
+    def take(self, tokens: Sequence[int | Pixels], is_long: bool, salt: str | None = None) -> tuple[Cache | None, int]:
         """The cache that has most in common with this prompt, cut to that, and its length; `(None, 0)` without one.
 
         Args:
@@ -133,7 +138,8 @@ class PrefixCache:
             is_long: whether the prompt's keys are rotated with LongRoPE's long factors; others are of no use to it.
         """
         # The last token is left to compute: its logits are wanted.
-        found = [(_common(entry.tokens, tokens[:-1]), entry) for entry in self._entries if entry.is_long == is_long]
+        fitting = [entry for entry in self._entries if (entry.is_long, entry.salt) == (is_long, salt)]
+        found = [(_common(entry.tokens, tokens[:-1]), entry) for entry in fitting]
         length, entry = max(found, key=lambda pair: pair[0], default=(0, None))
         if length < WORTHWHILE:
             return None, 0
@@ -142,7 +148,7 @@ class PrefixCache:
             layer.set_length(length)
         return entry.cache, length
 
-    def put(self, tokens: Sequence[int | Pixels], cache: Cache, is_long: bool) -> None:
+    def put(self, tokens: Sequence[int | Pixels], cache: Cache, is_long: bool, salt: str | None = None) -> None:
         """Keep a cache, of these tokens or of the first of them, at the expense of the oldest."""
         length = cache.get_seq_length()
         if length < WORTHWHILE:
@@ -150,7 +156,7 @@ class PrefixCache:
         images = {token for token in tokens if isinstance(token, Pixels)}
         nbytes = sum(layer.nbytes for layer in cache.layers) + sum(image.data.nbytes for image in images)
         self.make_room(nbytes)
-        self._entries.append(_Entry(list(tokens[:length]), cache, images, is_long, nbytes))
+        self._entries.append(_Entry(list(tokens[:length]), cache, images, is_long, salt, nbytes))
 
     def make_room(self, nbytes: int) -> None:
         """Drop the oldest until these bytes fit too."""

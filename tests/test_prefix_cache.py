@@ -135,6 +135,48 @@ def test_what_is_kept_makes_room_when_memory_runs_out(engine, monkeypatch):
         engine.answer(SIGN, [example("street_sign")])
 
 
+def test_nobody_finds_out_what_was_asked_or_shown_with_another_salt(engine, load, monkeypatch):
+    image, asked = example("receipt"), {"images": [example("receipt")], "max_new_tokens": 8}
+    first = engine.answer("Is the number 4711?", **asked, cache_salt="anna")
+    encoded, embed = [], engine._image_graphs
+    monkeypatch.setattr(engine, "_image_graphs", lambda pixels: encoded.append(1) or embed(pixels))
+    for salt in ("bert", None):
+        probe = engine.answer("Is the number 4711?", **asked, cache_salt=salt)
+        assert probe.stats.cached_tokens == 0
+        assert probe.text == first.text
+    assert len(encoded) == 2  # nor by the time that an image takes
+    again = engine.answer("Is the number 4712?", images=[image], max_new_tokens=8, cache_salt="anna")
+    assert again.stats.cached_tokens > again.stats.image_tokens
+    assert again.text == load().answer("Is the number 4712?", **asked).text
+    assert engine.answer("Is the number 4711?", **asked).stats.cached_tokens > 0  # of those without a salt
+    assert len(encoded) == 2
+
+
+def test_a_conversation_with_a_salt_goes_on(engine):
+    said = engine.answer(SIGN, [example("street_sign")], cache_salt="anna").text
+    content = [{"type": "image", "image": example("street_sign")}, {"type": "text", "text": SIGN}]
+    history = [{"role": "user", "content": content}, {"role": "assistant", "content": said}]
+    stats = {salt: engine.answer("And?", history=history, cache_salt=salt).stats for salt in ("anna", "bert")}
+    assert stats["anna"].cached_tokens > stats["anna"].prompt_tokens - 20
+    assert stats["bert"].cached_tokens == 0
+
+
+def test_a_salt_has_a_length(engine):
+    with pytest.raises(ValueError, match="at most 256"):
+        engine.stream(SIGN, cache_salt="x" * 257)
+
+
+def test_many_salts_take_no_more_than_one():
+    size = cache_of(100).layers[0].nbytes
+    store = PrefixCache(3 * size)
+    for number in range(50):
+        store.put(["a"] * 100, cache_of(100), False, str(number))
+    assert sum(entry.nbytes for entry in store._entries) <= 3 * size
+    assert store.take(["a"] * 100, False, "46") == (None, 0)
+    assert store.take(["a"] * 100, False) == (None, 0)
+    assert [store.take(["a"] * 100, False, salt)[1] for salt in ("47", "48", "49")] == [99, 99, 99]
+
+
 def cache_of(length):
     cache = roomy_cache(1)
     cache.update(torch.zeros(1, 1, length, 8), torch.zeros(1, 1, length, 8), 0)

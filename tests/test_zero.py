@@ -42,6 +42,16 @@ def test_the_decorator_changes_nothing_off_a_space(engine, sign):
     assert stream.stats.image_tokens == 757
 
 
+def test_a_salt_is_passed_on(engine, sign):
+    engine._prefixes.clear()
+    cached = []
+    for salt in ("anna", "bert", "anna"):
+        *_, (_, stats) = pieces(QUESTION, [sign], [], {"max_new_tokens": 5, "cache_salt": salt})
+        cached.append(stats.cached_tokens)
+    assert cached[:2] == [0, 0]
+    assert cached[2] > 757
+
+
 def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
     monkeypatch.setattr(streaming, "on_zero_gpu", lambda: True)
 
