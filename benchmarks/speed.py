@@ -22,10 +22,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
 
 import torch
 from PIL import Image
-from torch.nn.attention import sdpa_kernel
 
 from phi3v import Phi3Vision, Stats
-from phi3v.fast.forward import OF_ANY_SHAPE
 from phi3v.kv_cache import roomy_cache
 from phi3v.quantize import BITS, stored
 from phi3v.streaming import TokenStreamer
@@ -106,7 +104,7 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
             synchronize(engine.device)
             times.append(time.perf_counter())
 
-        with torch.inference_mode(), sdpa_kernel(OF_ANY_SHAPE):
+        with torch.inference_mode():
             prompt = engine._prompter(question, images, (), request.num_crops)
             known, _ = engine._known(prompt), prompt.ids
             done()

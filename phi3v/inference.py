@@ -4,8 +4,9 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.attention import sdpa_kernel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .errors import GPU_FAILED, EngineFailedError, is_lost, is_out_of_memory
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
-from .fast.forward import OF_ANY_SHAPE, is_small, lay_out, suits
+from .fast.forward import is_small, lay_out, suits, without_cudnn
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
@@ -381,9 +381,8 @@ class Phi3Vision:
         began = time.perf_counter()
         prompt, streamer, salt = request.prompt, request.streamer, request.cache_salt
         streamer.stats.cached_tokens = 0
-        if request.settings["do_sample"]:
-            torch.seed() if request.seed is None else torch.manual_seed(request.seed)
         limit = self.model.config.original_max_position_embeddings
+        generator = self._generator(request) if request.settings["do_sample"] else None
         try:
             images = self._known(prompt)
             begun = {}
@@ -400,24 +399,24 @@ class Phi3Vision:
             if cache is None:
                 cache = roomy_cache(self.model.config.num_hidden_layers)
             inputs = {**self._inputs(prompt), "past_key_values": cache}
-            with sdpa_kernel(OF_ANY_SHAPE):
-                if self._fast:
-                    embeds = self._embeds(prompt, images, length, begun)
-                    logits = self._fast.begin(inputs["input_ids"][0, length:], cache, embeds, longest)
-                    all_images = partial(self._embeds, prompt, images, 0, {})
-                    inputs["custom_generate"] = partial(
-                        self._fast, streamer=streamer, logits=logits, all_images=all_images
-                    )
-                else:
-                    # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
-                    # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
-                    crosses = count <= limit < longest
-                    inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
-                    inputs |= self._images(prompt, images, 0 if crosses else length)
-                streamer.next_tokens_are_prompt = True
-                if settings["max_time"] is not None:  # counted by `generate` from here on
-                    settings["max_time"] = max(settings["max_time"] - (time.perf_counter() - began), 1e-3)
-                stop = StopWhenSet(request.stop)
+            if self._fast:
+                embeds = self._embeds(prompt, images, length, begun)
+                logits = self._fast.begin(inputs["input_ids"][0, length:], cache, embeds, longest)
+                all_images = partial(self._embeds, prompt, images, 0, {})
+                inputs["custom_generate"] = partial(
+                    self._fast, streamer=streamer, logits=logits, all_images=all_images, generator=generator
+                )
+            else:
+                # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
+                # `Phi3VRotaryEmbedding`. All is computed anew then, images too.
+                crosses = count <= limit < longest
+                inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
+                inputs |= self._images(prompt, images, 0 if crosses else length)
+            streamer.next_tokens_are_prompt = True
+            if settings["max_time"] is not None:  # counted by `generate` from here on
+                settings["max_time"] = max(settings["max_time"] - (time.perf_counter() - began), 1e-3)
+            stop = StopWhenSet(request.stop)
+            with self._as_generate_needs(generator):
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[stop])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit, salt)
         except RuntimeError as error:
@@ -425,6 +424,21 @@ class Phi3Vision:
                 return False  # and the error no longer holds the tensors of the frames it came from
             raise
         return True
+
+    def _generator(self, request: _Request) -> torch.Generator:
+        """Random numbers for one request."""
+        generator = torch.Generator(self.device)
+        generator.seed() if request.seed is None else generator.manual_seed(request.seed)
+        return generator
+
+    @contextmanager
+    def _as_generate_needs(self, generator: torch.Generator | None) -> Iterator[None]:
+        """What transformers' own loop can't be told is the process's meanwhile, and then as it was."""
+        if self._fast:
+            yield
+            return
+        with without_cudnn(self.device), _drawing_from(generator) if generator else nullcontext():
+            yield
 
     def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
         """What `generate` takes of a prompt's text, on the CPU."""
@@ -477,6 +491,18 @@ class Phi3Vision:
         own = self.model.generation_config.eos_token_id
         ids.update([own] if isinstance(own, int) else own or [])
         return sorted(ids)
+
+
+@contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Have random numbers that nobody gives a generator for come from this one, on its device."""
+    random = torch if generator.device.type == "cpu" else torch.get_device_module(generator.device)
+    state = random.get_rng_state()
+    random.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        random.set_rng_state(state)
 
 
 def _check(**settings) -> None:

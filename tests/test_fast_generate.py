@@ -1,5 +1,10 @@
 """The engine's loop makes the tokens that transformers' own makes. The graph's kernels are interpreted, on a CPU."""
 
+import os
+import subprocess
+import sys
+import threading
+
 import pytest
 import torch
 from conftest import EXAMPLES
@@ -8,6 +13,7 @@ from PIL import Image
 from phi3v import Phi3Vision
 from phi3v.fast import decode_graph, generate
 from phi3v.fast.chunk_graph import ChunkGraph
+from phi3v.fast.forward import without_cudnn
 from phi3v.fast.prompt_graphs import PromptGraphs
 
 WORDS = "Tell me about the weather, the sea and the ships."
@@ -159,6 +165,91 @@ def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch)
     assert Recorded.replays == replays + 2
     for result, other in zip(results, expected, strict=True):
         assert torch.equal(result, other)
+
+
+@pytest.mark.parametrize("loaded", ["lean"], indirect=True)
+def test_the_caller_s_random_numbers_stay_the_caller_s(engines):
+    """And a seed's answer is what torch's own generator gives with it."""
+    for engine in engines:
+        torch.manual_seed(1)
+        expected = torch.rand(4).tolist()
+        torch.manual_seed(1)
+        begun = torch.rand(2).tolist()
+        for seed in (3, None):
+            engine.answer(WORDS, max_new_tokens=4, temperature=1.0, seed=seed)
+        assert begun + torch.rand(2).tolist() == expected
+
+
+@pytest.mark.parametrize("loaded", ["lean"], indirect=True)
+def test_a_seed_gives_what_transformers_gives_with_it(engines):
+    plain, _ = engines
+    prompt = plain._prompter(WORDS, [], (), 1)
+    torch.manual_seed(3)
+    settings = {
+        "max_new_tokens": 12,
+        "do_sample": True,
+        "temperature": 1.5,
+        "top_k": 0,
+        "eos_token_id": plain._end_ids,
+    }
+    ids = plain.model.generate(**plain._inputs(prompt), **settings)[0, len(prompt.ids) :]
+    for engine in engines:
+        stream = engine.stream(WORDS, max_new_tokens=12, temperature=1.5, seed=3)
+        list(stream)
+        assert stream._streamer.ids == ids.tolist()
+
+
+def test_two_threads_that_do_without_cudnn_leave_it_on():
+    device, states = torch.device("cuda"), []
+    a_in, b_in, a_out = (threading.Event() for _ in range(3))
+
+    def first():
+        with without_cudnn(device):
+            a_in.set()
+            b_in.wait()
+        states.append(torch.backends.cuda.cudnn_sdp_enabled())
+        a_out.set()
+
+    def second():
+        a_in.wait()
+        with without_cudnn(device):
+            b_in.set()
+            a_out.wait()
+
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert states == [False]
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+
+
+def test_a_small_model_s_one_thread_is_its_own_alone():
+    """A thread that first computes while an answer is made has all of them."""
+    script = (
+        "import threading, torch; from phi3v import Phi3Vision\n"
+        "engine, counts = Phi3Vision.from_pretrained(), []\n"
+        "step = engine._fast._use_threads\n"
+        "def watched(tokens):\n"
+        "    step(tokens)\n"
+        "    if tokens == 1:\n"
+        "        other = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))\n"
+        "        other.start(); other.join()\n"
+        "        counts.append(torch.get_num_threads())\n"
+        "engine._fast._use_threads = watched\n"
+        "engine.answer('What?', max_new_tokens=2)\n"
+        "print(counts, torch.get_num_threads())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        timeout=120,
+    )
+    assert done.stdout.strip() == "[2, 1] 2", done.stderr
 
 
 @pytest.mark.parametrize("loaded", ["lean"], indirect=True)

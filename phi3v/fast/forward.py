@@ -5,11 +5,12 @@ batches, padding, training and the many ways of being called. For a few tokens t
 prompt a quarter.
 """
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend
 from torch.nn.functional import rms_norm, silu
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
@@ -17,9 +18,42 @@ from transformers.cache_utils import Cache
 from ..kv_cache import addresses
 from ..modeling_phi3_v import Phi3VForCausalLM
 
-# cuDNN's attention is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to the
-# image tower, whose shapes are few, and to prompts that are read by graphs.
-OF_ANY_SHAPE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+class _CudnnSwitch:
+    """torch's switch for cuDNN's attention, one for the whole process: off while anybody wants it off.
+
+    `sdpa_kernel` restores what it found, and so leaves it off for ever when two threads use it at once.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._was_on = torch.backends.cuda.cudnn_sdp_enabled()
+                torch.backends.cuda.enable_cudnn_sdp(False)
+            self._users += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                torch.backends.cuda.enable_cudnn_sdp(self._was_on)
+
+
+_cudnn_off = _CudnnSwitch()
+
+
+def without_cudnn(device: torch.device) -> AbstractContextManager:
+    """Have attention of any shape computed without cuDNN on a CUDA GPU; elsewhere there is nothing to do.
+
+    cuDNN's is the fastest, but plans for 60 ms to 1.6 s whenever it meets a new shape. So it is left to the image
+    tower, whose shapes are few, and to prompts that are read by graphs. Others in the process go without it meanwhile,
+    so this is for as few operations as can be.
+    """
+    return _cudnn_off if device.type == "cuda" else nullcontext()
 
 
 def suits(model: Phi3VForCausalLM) -> bool:

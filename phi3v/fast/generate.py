@@ -16,9 +16,10 @@ from ..image_processing_phi3_v import CROP
 from ..kv_cache import roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
+from ..threads import use_threads
 from .chunk_graph import ChunkGraph
 from .decode_graph import DecodeGraph
-from .forward import close, is_small, lean_forward
+from .forward import close, is_small, lean_forward, without_cudnn
 from .prompt_graphs import PromptGraphs
 from .tower import LeanTower
 
@@ -47,7 +48,8 @@ class LeanStep:
 
     def run(self) -> None:
         """Read `token`; write its keys and values, `logits`, and the next `token`."""
-        self.logits = lean_forward(self.model, self.model.model.embed_tokens(self.token), self.cache)
+        with without_cudnn(self.model.device):
+            self.logits = lean_forward(self.model, self.model.model.embed_tokens(self.token), self.cache)
         self.token.copy_(self.logits.argmax(-1))
 
 
@@ -125,7 +127,8 @@ class FastGenerate:
         room = min(length + len(ids) + ROOM, longest)
         if self.prompts and not length and self.prompts.holds(len(ids)):
             return self.prompts(embeds, cache, room)
-        return lean_forward(model, embeds, cache, self.between, room)
+        with without_cudnn(model.device):
+            return lean_forward(model, embeds, cache, self.between, room)
 
     @torch.inference_mode()
     def __call__(self, *args, **kwargs) -> torch.LongTensor:
@@ -136,6 +139,7 @@ class FastGenerate:
             past_key_values: the cache, as `begin` left it.
             logits: what `begin` returned.
             all_images: where all images begin, and their embeddings, for a sequence that passes 4096 positions.
+            generator: of the random numbers, on the model's device, where tokens are sampled.
         """
         try:
             return self._generate(*args, **kwargs)
@@ -154,6 +158,7 @@ class FastGenerate:
         past_key_values: Cache,
         logits: torch.Tensor,
         all_images: Callable[[], Images],
+        generator: torch.Generator | None,
         **others,
     ) -> torch.LongTensor:
         cache, count, longest = past_key_values, input_ids.shape[1], generation_config.max_length
@@ -168,7 +173,9 @@ class FastGenerate:
 
         def pick(logits: torch.Tensor) -> torch.Tensor:
             scores = logits_processor(ids[:, :count], logits.float())
-            return torch.multinomial(scores.softmax(-1), 1)[0] if generation_config.do_sample else scores.argmax(-1)
+            if generation_config.do_sample:
+                return torch.multinomial(scores.softmax(-1), 1, generator=generator)[0]
+            return scores.argmax(-1)
 
         as_the_step_picks = not generation_config.do_sample and not logits_processor
         done = False
@@ -208,4 +215,4 @@ class FastGenerate:
 
     def _use_threads(self, tokens: int) -> None:
         if self._spare_threads:
-            torch.set_num_threads(1 if tokens < FEW_TOKENS else self._threads)
+            use_threads(1 if tokens < FEW_TOKENS else self._threads)
