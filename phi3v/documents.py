@@ -1,35 +1,33 @@
 """PDF files, to images of their pages.
 
-Each document is opened in a process of its own, `render_pdf.py`, with limits of time and memory: PDFium has none, and
-a small file can have it paint for hours, fill the memory or crash. One process each is also one PDFium each, which may
-run in one thread at a time only.
+Each document is opened in a process of its own, `pdf_worker.py`; see `sandbox.py`. One process each is also one PDFium
+each, which may run in one thread at a time only.
 """
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
-from . import render_pdf
-from .render_pdf import DAMAGED, DONE, EMPTY, PASSWORD
+from .deadline import Deadline
+from .fair_semaphore import FairSemaphore
+from .images import GONE
+from .sandbox import DAMAGED, DIED, DONE, EMPTY, LATE, PASSWORD, Process
 
-MAX_PAGES = 50
+SCRIPT = "pdf_worker.py"
+AT_ONCE = 4  # processes
 DPI = 200
 LONG_SIDE = 2016  # 1.5 times the 1344 pixels that the model sees at most; an A4 page at 200 DPI has 2339
 SECONDS = 15.0  # for opening, and for each page; scans and drawings take less than one
 # Bytes of address space. Python and PDFium take 30 MB, a page's bitmap 16 MB; the rest is for what is on the page. An
-# A4 scan of 600 DPI makes it 180 MB together.
+# A4 scan of 600 DPI makes it 180 MB together. The pixels that are shared count too: 12 MB.
 MEMORY = 5 * 2**28
 
 HEADER, HEADER_WITHIN = b"%PDF-", 1024  # mail gateways and scanners put things before it, and readers accept that
 
-# Besides the process's own codes: what happened to it instead of an answer.
-LATE, DIED = 100, 101
 OPENING = {
     DAMAGED: "The PDF is damaged or incomplete. Save it again or send another.",
     PASSWORD: "The PDF is protected by a password. Save it without one, or print it to a new PDF.",
@@ -42,8 +40,6 @@ DRAWING = {
     LATE: "takes too long to draw. Print it to a new PDF, or send it as an image.",
     DIED: "is damaged or too complex. Print it to a new PDF, or send it as an image.",
 }
-# All of the environment that it gets: where shared libraries are, and what Windows can't start a program without.
-ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 def is_pdf(path: str | Path) -> bool:
@@ -54,129 +50,125 @@ def is_pdf(path: str | Path) -> bool:
 
 
 def page_count(path: str | Path, *, seconds: float = SECONDS, memory: int = MEMORY) -> int:
-    """How many pages a PDF file has: one or more.
+    """How many pages a PDF file has: one or more. Raises as [`Document`] does."""
+    with Document(path, seconds=seconds, memory=memory) as document:
+        return document.count
+
+
+class Document:
+    """A PDF file whose pages are rendered when they are asked for.
+
+    At `DPI`, or at less where the long side would have more than `long_side` pixels: a page of any size is an image of
+    `long_side` x `long_side` at most. Forms are shown as they are filled in. The file has to stay where it is.
+
+    At most `AT_ONCE` processes run, for all documents together: the process of a document that nobody asks is ended
+    when another one needs its place, and started again for the next page.
+
+    Args:
+        deadline: by when the file has to be open.
+        seconds, memory: the limits of time (for opening and for each page) and memory (bytes).
+
+    Attributes:
+        count: how many pages there are: one or more.
+        failures: how many of the latest pages in a row could not be rendered.
 
     Raises:
         ValueError: not a PDF, damaged, protected by a password, without pages, or beyond the limits of time and
-            memory (bytes). The message says what to do.
+            memory. The message says what to do.
+        TimeoutError, StoppedError: as of `Deadline.left`.
     """
-    process = _Process(path, LONG_SIDE, seconds, memory)
-    process.close()
-    return process.count
 
+    def __init__(
+        self,
+        path: str | Path,
+        long_side: int = LONG_SIDE,
+        deadline: Deadline | None = None,
+        *,
+        seconds: float = SECONDS,
+        memory: int = MEMORY,
+    ):
+        if not os.path.isfile(path):
+            raise ValueError(GONE)
+        if not is_pdf(path):
+            raise ValueError("This file is not a PDF. Send a PDF or an image.")
+        self._path, self._long_side, self._seconds, self._memory = path, long_side, seconds, memory
+        self.failures = 0
+        with _process_of(self, deadline or Deadline()):
+            pass
 
-def open_pages(
-    path: str | Path,
-    max_pages: int = MAX_PAGES,
-    long_side: int = LONG_SIDE,
-    *,
-    seconds: float = SECONDS,
-    memory: int = MEMORY,
-) -> Iterator[Image.Image | ValueError]:
-    """The pages of a PDF file in order, each rendered when it is asked for.
+    def page(self, number: int, deadline: Deadline | None = None) -> Image.Image:
+        """An image of mode RGB.
 
-    At `DPI`, or at less where the long side would have more than `long_side` pixels: a page of any size is an image of
-    `long_side` x `long_side` at most. Forms are shown as they are filled in. The file has to stay where it is until
-    the last page was rendered.
+        Args:
+            number: from 1 on.
+            deadline: by when it has to be there.
 
-    Returns:
-        An iterator over images of mode RGB; in place of a page that is damaged or beyond the limits of time and
-        memory, the reason. It may be dropped at any time.
+        Raises:
+            ValueError: the page is damaged or beyond the limits of time and memory; others may be well.
+            TimeoutError, StoppedError: as of `Deadline.left`.
+        """
+        deadline = deadline or Deadline()
+        self.failures += 1
+        with _process_of(self, deadline) as process:
+            code, width, height = process.ask(b"%d" % number, deadline.left)
+            if code == DONE:
+                try:
+                    image = process.image(width, height)
+                except ValueError:
+                    code = DIED
+        if code != DONE:
+            raise ValueError(f"Page {number} of the PDF {DRAWING.get(code, DRAWING[DIED])}")
+        self.failures = 0
+        return image
 
-    Raises:
-        ValueError: as of `page_count`, or more than `max_pages`; at once.
-    """
-    count = page_count(path, seconds=seconds, memory=memory)
-    if count > max_pages:
-        raise ValueError(
-            f"The PDF has {count} pages; it may have {max_pages}. Split it, or print the pages you need to a new PDF."
-        )
-    return _pages(path, count, long_side, seconds, memory)
-
-
-def _pages(path, count, long_side, seconds, memory) -> Iterator[Image.Image | ValueError]:
-    process = None
-    try:
-        for number in range(1, count + 1):
-            if process is None:
-                process = _Process(path, long_side, seconds, memory)
-            page = process.page(number)
-            if not process.alive:
-                process.close()
-                process = None  # another one begins at the next page
-            yield page
-    finally:
+    def close(self) -> None:
+        """End its process."""
+        with _lock:
+            process = _idle.pop(self, None)
         if process:
             process.close()
 
+    def __enter__(self) -> "Document":
+        return self
 
-class _Process:
-    """A document, open in a process of its own until `close`."""
+    def __exit__(self, *_) -> None:
+        self.close()
 
-    def __init__(self, path: str | Path, long_side: int, seconds: float, memory: int):
-        if not is_pdf(path):
-            raise ValueError("This file is not a PDF. Send a PDF or an image.")
-        self.alive = True
-        self._long_side, self._seconds = long_side, seconds
-        settings = map(str, (long_side, DPI, seconds, memory))
-        packages = [os.path.abspath(folder) for folder in sys.path if folder]
-        # Isolated (-I, -S): neither the environment nor the script's folder changes what it imports.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", render_pdf.__file__, os.path.abspath(path), *settings, *packages],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        )
+    def _start(self, deadline: Deadline) -> Process:
+        script = Path(__file__).parent / SCRIPT
+        arguments = (os.path.abspath(self._path), str(self._long_side), str(DPI))
+        process = Process(script, arguments, self._seconds, self._memory, self._long_side**2)
         try:
-            code, self.count, *_ = self._answer()
+            code, self.count, _ = process.answer(deadline.left)
             if code != DONE:
                 raise ValueError(OPENING.get(code, OPENING[DIED]))
         except BaseException:
-            self.close()
+            process.close()
             raise
+        return process
 
-    def page(self, number: int) -> Image.Image | ValueError:
-        with suppress(BrokenPipeError):  # it is dead, and the answer says so
-            self._process.stdin.write(b"%d\n" % number)
-            self._process.stdin.flush()
-        code, width, height, pixels = self._answer(of_page=True)
-        if code != DONE:
-            return ValueError(f"Page {number} of the PDF {DRAWING.get(code, DRAWING[DIED])}")
-        return Image.frombytes("RGB", (width, height), pixels, "raw", "RGBX")
 
-    def close(self) -> None:
-        self._process.kill()
-        with suppress(BrokenPipeError):  # of a page number that it didn't live to read
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+_turns = FairSemaphore(AT_ONCE)
+_idle: dict[Document, Process] = {}  # the one that has waited longest first
+_lock = threading.Lock()
 
-    def _answer(self, of_page: bool = False) -> tuple[int, int, int, bytes]:
-        """The next header and pixels, within the limit of time."""
-        late = threading.Event()
-        timer = threading.Timer(self._seconds, lambda: (late.set(), self._process.kill()))
-        timer.daemon = True
-        timer.start()
+
+@contextmanager
+def _process_of(document: Document, deadline: Deadline) -> Iterator[Process]:
+    with _turns.enter().wait_until(deadline):
+        with _lock:
+            process = _idle.pop(document, None)
+            others = [] if process else [_idle.pop(oldest) for oldest in list(_idle)[: len(_idle) + 1 - AT_ONCE]]
+        for other in others:
+            other.close()
+        process = process or document._start(deadline)
         try:
-            answer = self._read(of_page)
-        except EOFError:
-            answer = DIED, 0, 0, b""
-        finally:
-            timer.cancel()
-            timer.join()  # from here on it doesn't end the process any more
-        self.alive = answer[0] != DIED and not late.is_set()
-        return (LATE, 0, 0, b"") if answer[0] == DIED and late.is_set() else answer
-
-    def _read(self, of_page: bool) -> tuple[int, int, int, bytes]:
-        code, first, second = render_pdf.HEADER.unpack(self._exactly(render_pdf.HEADER.size))
-        if not of_page or code != DONE:
-            return code, first, second, b""
-        if not (0 < first <= self._long_side and 0 < second <= self._long_side):
-            raise EOFError  # PDFium was taken over: no more of what it says
-        return code, first, second, self._exactly(first * second * 4)
-
-    def _exactly(self, size: int) -> bytes:
-        content = self._process.stdout.read(size)
-        if len(content) < size:
-            raise EOFError
-        return content
+            yield process
+        except BaseException:
+            process.close()
+            raise
+        if not process.alive:
+            process.close()
+            return
+        with _lock:
+            _idle[document] = process

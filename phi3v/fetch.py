@@ -13,7 +13,6 @@ import ssl
 import string
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -21,9 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from PIL import Image
-
-from .images import open_image
+from .deadline import Deadline
 
 MAX_BYTES = 20_000_000
 MAX_REDIRECTS = 3
@@ -74,31 +71,32 @@ def is_public(address: str) -> bool:
 
 def fetch_image(
     url: str,
+    folder: str | Path,
     *,
     max_bytes: int = MAX_BYTES,
-    seconds: float = SECONDS,
+    deadline: Deadline | None = None,
     allowed: Callable[[str], bool] = is_public,
-) -> Image.Image:
-    """The image at an address of the web, as `open_image` reads it.
+) -> Path:
+    """Save the image at an address of the web, for `open_image`.
 
     Args:
-        seconds: the limit for all of it together, redirects included.
+        folder: where the file goes.
+        deadline: by when all of it has to be there, redirects included; by default in `SECONDS`.
         allowed: whether an IP address may be dialled.
 
     Returns:
-        An image of mode RGB.
+        The file. Whether it is an image is not looked at.
 
     Raises:
-        ValueError: the address is not one that is fetched, the server fails, takes too long or sends too much, or what
-            it sends is not an image. The message says what to do, and nothing of the servers that were asked.
+        ValueError: the address is not one that is fetched, or the server fails, takes too long or sends too much. The
+            message says what to do, and nothing of the servers that were asked.
+        StoppedError: as of `Deadline.left`.
     """
     # Causes are left out (`from None`): they name hosts and addresses, and a log may show them.
     try:
-        content = _download(url, max_bytes, _Deadline(seconds), allowed)
+        content = _download(url, max_bytes, deadline or Deadline(SECONDS), allowed)
     except TimeoutError:
-        raise ValueError(
-            f"The image did not arrive within {seconds:g} seconds. Try again, or download it and send the file."
-        ) from None
+        raise ValueError("The image did not arrive in time. Try again, or download it and send the file.") from None
     except _TooMuchError:
         raise ValueError(
             f"The image has more than {max_bytes / 1e6:g} MB. Make it smaller, or send another."
@@ -109,30 +107,13 @@ def fetch_image(
         ) from None
     except (OSError, HTTPException):
         raise ValueError(NO_ANSWER) from None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(content)
-        return open_image(path)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="fetched-", delete=False) as file:
+        file.write(content)
+    return Path(file.name)
 
 
 class _TooMuchError(Exception):
     pass
-
-
-class _Deadline:
-    def __init__(self, seconds: float):
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds until then: more than zero.
-
-        Raises:
-            TimeoutError: none.
-        """
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
 
 
 class _Target(NamedTuple):
@@ -144,7 +125,7 @@ class _Target(NamedTuple):
     path: str
 
 
-def _download(url: str, max_bytes: int, deadline: _Deadline, allowed: Callable[[str], bool]) -> bytes:
+def _download(url: str, max_bytes: int, deadline: Deadline, allowed: Callable[[str], bool]) -> bytes:
     url = url.strip()
     for _ in range(1 + MAX_REDIRECTS):
         target = _take_apart(url)
@@ -189,7 +170,7 @@ def _join(url: str, location: str | None) -> str:
         raise HTTPException from None
 
 
-def _look_up(target: _Target, deadline: _Deadline, allowed: Callable[[str], bool]) -> list[tuple]:
+def _look_up(target: _Target, deadline: Deadline, allowed: Callable[[str], bool]) -> list[tuple]:
     """What `socket.getaddrinfo` says, its first ones, if all of it may be dialled.
 
     Numbers for hosts in any of their spellings (`127.1`, `0x7f000001`) are addresses by then.
@@ -247,7 +228,7 @@ def _read(response: HTTPResponse) -> bytes:
 class _Connection(HTTPConnection):
     """Dials one of `places`, which were checked; the host's name is only told to the server there."""
 
-    def __init__(self, target: _Target, places: list[tuple], deadline: _Deadline, max_bytes: int):
+    def __init__(self, target: _Target, places: list[tuple], deadline: Deadline, max_bytes: int):
         self.default_port = PORTS[target.scheme]  # is left out of the header Host
         super().__init__(target.host, target.port)
         self._target, self._places, self._deadline, self._max_bytes = target, places, deadline, max_bytes
@@ -285,7 +266,7 @@ class _LimitedSocket:
     length, where a server says that a chunk has -1 bytes.
     """
 
-    def __init__(self, connected: socket.socket, deadline: _Deadline, max_bytes: int):
+    def __init__(self, connected: socket.socket, deadline: Deadline, max_bytes: int):
         self._socket, self._deadline, self._max_bytes = connected, deadline, max_bytes
 
     def sendall(self, data: bytes) -> None:
@@ -300,7 +281,7 @@ class _LimitedSocket:
 
 
 class _LimitedReader(io.RawIOBase):
-    def __init__(self, connected: socket.socket, deadline: _Deadline, max_bytes: int):
+    def __init__(self, connected: socket.socket, deadline: Deadline, max_bytes: int):
         self._socket, self._deadline, self._left = connected, deadline, max_bytes
         self._file = connected.makefile("rb", buffering=0)
 

@@ -1,132 +1,152 @@
-"""What people give, to safe RGB images."""
+"""What people give, to safe RGB images. Files are decoded in other processes; see `sandbox.py`."""
 
-import base64
-import binascii
-import tempfile
+import atexit
+import json
+import os
+import threading
 from collections.abc import Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-# Only decoders that are well tested against hostile files; among others no EPS (runs a program), no PDF, no SVG.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+from .deadline import Deadline
+from .fair_semaphore import FairSemaphore
+from .sandbox import DAMAGED, DIED, DONE, HEIC, LATE, NO_MEMORY, TOO_COMPLEX, TOO_LARGE, UNREADABLE, Process
+
 MAX_PIXELS = 64_000_000
-MAX_DATA_URL = 28_000_000  # characters: about 20 MB
-WHITE = (255, 255, 255)
-EXIF_ORIENTATION = 0x0112  # from 5 on, width and height are exchanged
-HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
+AT_ONCE = 2  # images that are decoded at a time
+SECONDS = 10.0  # for one; those of 64 megapixels take 1 to 4
+MEMORY = 3 * 2**29  # bytes of address space; 64 megapixels of 16-bit grey or with transparency take 1.2 GB of it
+KEPT_PIXELS = 16_000_000  # after a larger image, a process is not kept, and its memory is free
+
+WORDS = {
+    UNREADABLE: "This file is not an image that can be read. Send a PNG, JPEG, WebP, GIF, BMP or TIFF file.",
+    HEIC: "HEIC photos can't be read here. Export the photo as JPEG (or take a screenshot of it) and send that.",
+    DAMAGED: "The image file is damaged or incomplete. Save it again or send another.",
+    TOO_COMPLEX: "The image file has more parts than pictures have. Save it again in an image editor.",
+    NO_MEMORY: "The image takes too much memory to read. Save it again in an image editor, or make it smaller.",
+    LATE: "The image takes too long to read. Save it again in an image editor, or make it smaller.",
+    DIED: "The image file is damaged. Save it again or send another.",
+}
+GONE = "The file is no longer here: files are deleted after an hour. Add it again."
 
 
-def open_images(files: Sequence[str | Path | Image.Image]) -> list[Image.Image]:
-    """Several image files, in order; see `open_image`. Their pixels together stay within the limit of one.
-
-    Images among the files stay as they are.
-
-    Raises:
-        ValueError: as of `open_image`; from the second image on the message says which one it is.
-    """
-    images: list[Image.Image] = []
-    for number, file in enumerate(files, start=1):
-        if isinstance(file, Image.Image):
-            images.append(file)
-            continue
-        try:
-            images.append(open_image(file, MAX_PIXELS - sum(image.width * image.height for image in images)))
-        except ValueError as error:
-            raise ValueError(f"Image {number}: {error}") if len(files) > 1 else error from error
-    return images
-
-
-def open_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(path: str | Path, max_pixels: int = MAX_PIXELS, deadline: Deadline | None = None) -> Image.Image:
     """Read an image file as the picture that a person would see.
 
     Turned as its EXIF orientation says, transparency on white, 16-bit and floating-point grey scaled to 8 bits, the
     first frame of an animation. The reference drops alpha and ignores orientation, so its model saw black where
     people see white, and photos lying on their side.
 
+    Args:
+        max_pixels: how many the image may have.
+        deadline: by when it has to be there; in any case after `SECONDS`, once others are done.
+
     Returns:
         An image of mode RGB.
 
     Raises:
-        ValueError: not an image, of a format that is not read, damaged, or too large. The message says what to do.
+        ValueError: not an image, of a format that is not read, damaged, too large, or beyond the limits of time and
+            memory. The message says what to do.
+        TimeoutError, StoppedError: as of `Deadline.left`.
     """
-    try:
-        image = Image.open(path, formats=FORMATS)
-    except Exception as error:  # decoders raise anything at files made to break them
-        raise ValueError(_unreadable(path)) from error
-    with image:
-        if image.width * image.height > max_pixels:
-            raise ValueError(
-                f"{image.width}x{image.height} pixels are too many; all images together may have "
-                f"{MAX_PIXELS // 10**6} megapixels. Make it smaller and try again."
-            )
+    with _decoder(deadline := deadline or Deadline()) as process:
+        width, height = _asked(process, path, max_pixels, True, deadline)
         try:
-            image.load()
-            return _flatten(ImageOps.exif_transpose(image))
-        except Exception as error:
-            raise ValueError("The image file is damaged or incomplete. Save it again or send another.") from error
+            return process.image(width, height)
+        except ValueError:
+            raise ValueError(WORDS[DIED]) from None
 
 
-def open_data_url(url: str) -> Image.Image:
-    """Read the image in a `data:` URL; see `open_image`.
+def open_images(files: Sequence[str | Path], deadline: Deadline | None = None) -> list[Image.Image]:
+    """Several image files, in order; see `open_image`. Their pixels together stay within the limit of one.
+
+    A file that is named twice is read once.
 
     Raises:
-        ValueError: it is longer than `MAX_DATA_URL`, is not base64, or as of `open_image`.
+        ValueError: as of `open_image`; with several images the message says which one it is.
     """
-    head, comma, data = url.partition(",")
-    if len(url) > MAX_DATA_URL:
-        raise ValueError(f"The image has more than {MAX_DATA_URL // 10**6} million characters. Make it smaller.")
-    try:
-        content = base64.b64decode(data, validate=True) if comma and head.endswith(";base64") else b""
-    except binascii.Error:
-        content = b""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(content)
-        return open_image(path)
+    opened: dict[str, Image.Image] = {}
+    for number, file in enumerate(map(str, files), start=1):
+        if file in opened:
+            continue
+        try:
+            rest = MAX_PIXELS - sum(image.width * image.height for image in opened.values())
+            opened[file] = open_image(file, rest, deadline)
+        except ValueError as error:
+            raise ValueError(f"Image {number}: {error}") if len(files) > 1 else error from error
+    return [opened[str(file)] for file in files]
 
 
-def image_sizes(paths: Sequence[str | Path]) -> list[tuple[int, int]]:
-    """Width and height in pixels of image files as a person would see them, without decoding them.
+def image_sizes(paths: Sequence[str | Path], deadline: Deadline | None = None) -> list[tuple[int, int]]:
+    """Width and height in pixels of image files as a person would see them, without decoding their pixels.
 
     Raises:
         ValueError: a file is not an image that can be read.
     """
-    sizes = []
-    for number, path in enumerate(paths, 1):
+    deadline = deadline or Deadline()
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, path in enumerate(map(str, paths), start=1):
+        if path not in sizes:
+            try:
+                with _decoder(deadline) as process:
+                    sizes[path] = _asked(process, path, MAX_PIXELS, False, deadline)
+            except ValueError as error:
+                raise ValueError(f"Image {number}: {error}") from error
+    return [sizes[str(path)] for path in paths]
+
+
+def _asked(process: Process, path: str | Path, max_pixels: int, decode: bool, deadline: Deadline) -> tuple[int, int]:
+    if not os.path.isfile(path):
+        raise ValueError(GONE)
+    job = {"path": os.path.abspath(path), "max_pixels": max_pixels, "decode": decode}
+    code, width, height = process.ask(json.dumps(job).encode(), deadline.left)
+    process.alive = process.alive and code != NO_MEMORY and width * height <= KEPT_PIXELS
+    if code == TOO_LARGE:
+        raise ValueError(
+            f"{width}x{height} pixels are too many; all images together may have {MAX_PIXELS // 10**6} megapixels. "
+            "Make it smaller and try again."
+        )
+    if code != DONE:
+        raise ValueError(WORDS.get(code, WORDS[DIED]))
+    return width, height
+
+
+_turns = FairSemaphore(AT_ONCE)
+_idle: list[Process] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def _decoder(deadline: Deadline):
+    """A process that decodes; kept for the next image, since starting one takes as long as decoding a photo."""
+    with _turns.enter().wait_until(deadline):
+        with _lock:
+            process = _idle.pop() if _idle else None
+        process = process or Process(Path(__file__).parent / "image_worker.py", (), SECONDS, MEMORY, MAX_PIXELS)
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
-                sizes.append((image.height, image.width) if turned else image.size)
-        except Exception as error:
-            raise ValueError(f"Image {number}: {_unreadable(path)}") from error
-    return sizes
+            yield process
+        finally:
+            if process.alive:
+                with _lock:
+                    _idle.append(process)
+            else:
+                process.close()
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _scale_grey(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (*WHITE, 255))
-        image = Image.alpha_composite(background, image)
-    return image.convert("RGB")
+@atexit.register
+def _close() -> None:
+    with _lock, suppress(OSError):
+        while _idle:
+            _idle.pop().close()
 
 
-def _scale_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey by its high byte; other ranges stretched from darkest to lightest."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    lowest, highest = (0.0, 65535.0) if image.mode.startswith("I;16") else (values.min(), values.max())
-    if image.mode == "I" and lowest >= 0 and highest <= 65535:
-        lowest, highest = 0.0, 65535.0
-    scaled = (values - lowest) * (255.0 / max(highest - lowest, 1e-6))
-    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
+def _forget() -> None:
+    """In a process that forked off: the decoders are the parent's."""
+    global _turns, _lock
+    _turns, _lock = FairSemaphore(AT_ONCE), threading.Lock()
+    _idle.clear()
 
 
-def _unreadable(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return "HEIC photos can't be read here. Export the photo as JPEG (or take a screenshot of it) and send that."
-    return "This file is not an image that can be read. Send a PNG, JPEG, WebP, GIF, BMP or TIFF file."
+os.register_at_fork(after_in_child=_forget)

@@ -10,6 +10,7 @@ from huggingface_hub import snapshot_download
 from tqdm.auto import tqdm
 
 from .device import pick_device
+from .fair_semaphore import FairSemaphore
 from .inference import PREVIEW_MODEL, Phi3Vision
 from .options import Options
 from .zero import keep, on_zero_gpu
@@ -58,6 +59,7 @@ class EngineLoader:
     def __init__(self, options: Options):
         self.options = options
         self.engine: Phi3Vision | None = None
+        self.places = FairSemaphore(options.concurrency)  # of requests whose images are in memory
         self._settled = threading.Event()
         self._lock = threading.Lock()
         self.state = LoadState("asleep", resolve_model(options))

@@ -10,6 +10,7 @@ from .device import ATTENTION, DTYPES, pick_device
 from .inference import BOUNDS
 from .quantize import BITS
 
+SHORTEST_PASSWORD = 8
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -45,7 +46,13 @@ def _login(text: str) -> tuple[str, str]:
     user, colon, password = text.partition(":")
     if not (user and colon and password):
         raise argparse.ArgumentTypeError("it must be USER:PASSWORD")
+    if len(password) < SHORTEST_PASSWORD:
+        raise argparse.ArgumentTypeError(f"the password must have at least {SHORTEST_PASSWORD} characters")
     return user, password
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in text.split(",") if name.strip())
 
 
 def _switch(text: str) -> bool:
@@ -78,6 +85,9 @@ class Options:
     )
     max_time: int = _option(300, "seconds after which a request ends", kind=_between(1, 3600), metavar="SECONDS")
     max_file_size: int = _option(20, "megabytes an uploaded file may have", kind=_between(1, 1000), metavar="MB")
+    max_disk: int = _option(
+        2000, "megabytes that all uploads may take together; the oldest are deleted beyond", kind=_between(100, 10**6)
+    )
     max_images: int = _option(8, "images that a question or comparison may have", kind=_between(2, 64))
     max_pages: int = _option(50, "pages of PDFs and images that are read at once", kind=_between(1, 1000))
     web: bool = _option(
@@ -87,12 +97,24 @@ class Options:
     concurrency: int = _option(
         4, "requests whose images are held in memory at once; the model answers one at a time", kind=_between(1, 64)
     )
+    hosts: tuple[str, ...] = _option(
+        (),
+        "names that the page is reached by, comma-separated; others are refused. Without it any but for MCP tools, "
+        "which take only local names and numbers",
+        kind=_names,
+        metavar="NAMES",
+    )
     share: bool = _option(False, "make a public link", kind=_switch)
     server_name: str | None = _option(None, "address to listen on (127.0.0.1; 0.0.0.0 for all)", metavar="HOST")
     server_port: int | None = _option(None, "port to listen on (7860)", kind=_between(1, 65535))
     auth: tuple[str, str] | None = _option(
         None, "login that visitors must give; there are no MCP tools then", kind=_login, metavar="USER:PASSWORD"
     )
+
+    @property
+    def max_file_bytes(self) -> int:
+        """`max_file_size` in bytes, counted as Gradio counts uploads."""
+        return self.max_file_size * 2**20
 
 
 def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Options:

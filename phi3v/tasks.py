@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .conversation import Exchange
+
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 
 
@@ -55,6 +57,8 @@ COMPARE_EXAMPLES = [
 DEFAULT_QUESTION = "What is shown in this image?"
 DEFAULT_COMPARISON = COMPARE[0].prompt
 MAX_QUESTION_CHARACTERS = 4000
+MAX_HISTORY_CHARACTERS = 400_000  # about what the longest context holds; encoding takes a second for each million
+MAX_EXCHANGES = 100  # of a conversation
 MIN_IMAGES = 2
 CROPS_OF_A_SET = 4  # what the model card advises for several images; 16 for one
 
@@ -110,6 +114,16 @@ def chat_question(message: dict | None, most: int) -> tuple[str, list[str]]:
     if len(files) > most:
         raise ValueError(f"A message takes at most {most} images; there are {len(files)}. Remove some.")
     return text, files
+
+
+def check_conversation(earlier: Sequence[Exchange]) -> None:
+    """Raise `ValueError` if a conversation is longer than what a model could read, before any of it is encoded."""
+    characters = sum(len(exchange.question) + len(exchange.answer) for exchange in earlier)
+    if len(earlier) > MAX_EXCHANGES or characters > MAX_HISTORY_CHARACTERS:
+        raise ValueError(
+            f"The conversation is too long: {len(earlier)} exchanges with {characters:,} characters; the limits are "
+            f"{MAX_EXCHANGES} and {MAX_HISTORY_CHARACTERS:,}. Begin a new one."
+        )
 
 
 def _bounded(question: str | None) -> str:

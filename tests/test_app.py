@@ -304,12 +304,12 @@ def test_a_port_in_use_is_said(server):
 
 def test_a_login_is_asked_for_and_a_question_waits_for_the_model(tmp_path, hello):
     """The question comes first, while the model loads."""
-    running = Server(tmp_path / "log.txt", "--auth", "ann:secret")
+    running = Server(tmp_path / "log.txt", "--auth", "ann:long secret")
     try:
         for path in ("config", "gradio_api/info", "gradio_api/mcp/schema"):
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(f"{running.url}/{path}")
-        client = Client(running.url, auth=("ann", "secret"), verbose=False)
+        client = Client(running.url, auth=("ann", "long secret"), verbose=False)
         assert client.predict(handle_file(hello), api_name="/ocr").strip() == "HELLO WORLD"
         assert client.predict("Hi", api_name="/chat")
     finally:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phi3v import render_pdf
-from phi3v.documents import LONG_SIDE, MAX_PAGES, is_pdf, open_pages, page_count
+from phi3v import documents, sandbox
+from phi3v.deadline import Deadline, StoppedError
+from phi3v.documents import LONG_SIDE, Document, is_pdf, page_count
 
 COLOURS = ("red", "lime", "blue")
 PAGE_OF_RED = b"1 0 0 rg 0 0 9999 9999 re f"
@@ -111,6 +113,16 @@ def three_pages(tmp_path):
     return tmp_path / "three.pdf"
 
 
+def rendered(path, **settings):
+    """Each page of a document, or why there is none."""
+    with Document(path, **settings) as document:
+        for number in range(1, document.count + 1):
+            try:
+                yield document.page(number)
+            except ValueError as error:
+                yield error
+
+
 def middle(image: Image.Image) -> tuple[int, int, int]:
     return image.getpixel((image.width // 2, image.height // 2))
 
@@ -137,7 +149,7 @@ def running(processes) -> int:
 
 def test_pages_in_order(three_pages):
     assert page_count(three_pages) == 3
-    pages = list(open_pages(str(three_pages)))
+    pages = list(rendered(str(three_pages)))
     assert [page.mode for page in pages] == ["RGB"] * 3
     colours = [np.eye(3, dtype=int)[number] * 255 for number in range(3)]
     assert np.abs(np.array([middle(page) for page in pages]) - colours).max() < 6
@@ -145,9 +157,9 @@ def test_pages_in_order(three_pages):
 
 def test_200_dpi_and_no_more_than_the_model_sees(written, three_pages):
     postcard = written(pdf(*one_page(b"0 0 288 432")))  # 4x6 inches
-    assert next(open_pages(postcard)).size == (800, 1200)
-    assert next(open_pages(three_pages)).size == (round(LONG_SIDE * 8.5 / 11), LONG_SIDE)
-    assert max(next(open_pages(three_pages, long_side=300)).size) == 300
+    assert next(rendered(postcard)).size == (800, 1200)
+    assert next(rendered(three_pages)).size == (round(LONG_SIDE * 8.5 / 11), LONG_SIDE)
+    assert max(next(rendered(three_pages, long_side=300)).size) == 300
 
 
 @pytest.mark.parametrize(
@@ -164,7 +176,7 @@ def test_200_dpi_and_no_more_than_the_model_sees(written, three_pages):
     ],
 )
 def test_pages_of_any_size_are_images_of_a_limited_one(written, box, size):
-    assert next(open_pages(written(pdf(*one_page(box))))).size == size
+    assert next(rendered(written(pdf(*one_page(box))))).size == size
 
 
 def test_never_a_pixel_more_than_the_long_side(written):
@@ -172,11 +184,11 @@ def test_never_a_pixel_more_than_the_long_side(written):
     kids = b" ".join(b"%d 0 R" % number for number in range(3, 3 + len(pages)))
     tree = b"<< /Type /Pages /Count %d /Kids [%b] >>" % (len(pages), kids)
     path = written(pdf(b"<< /Type /Catalog /Pages 2 0 R >>", tree, *pages))
-    assert [page.height for page in open_pages(path, long_side=500)] == [500] * len(pages)
+    assert [page.height for page in rendered(path, long_side=500)] == [500] * len(pages)
 
 
 def test_paper_is_white_and_pages_are_turned(written):
-    page = next(open_pages(written(pdf(*one_page(content=b"", page=b"/Rotate 90")))))
+    page = next(rendered(written(pdf(*one_page(content=b"", page=b"/Rotate 90")))))
     assert middle(page) == (255, 255, 255)
     assert page.width > page.height
 
@@ -188,7 +200,7 @@ def test_forms_show_what_was_filled_in(written):
     )
     appearance = stream(PAGE_OF_RED, b"/Type /XObject /Subtype /Form /BBox [0 0 612 792]")
     form = one_page(content=b"", page=b"/Annots [5 0 R]", catalogue=b"/AcroForm << /Fields [5 0 R] >>")
-    assert middle(next(open_pages(written(pdf(*form, field, appearance))))) == (255, 0, 0)
+    assert middle(next(rendered(written(pdf(*form, field, appearance))))) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -225,25 +237,14 @@ def test_bytes_before_the_header(written):
 )
 def test_what_can_not_be_read_is_explained(written, content, words):
     path = written(content)
-    for function in (page_count, open_pages):
+    for function in (page_count, Document):
         with pytest.raises(ValueError, match=words):
             function(path)
 
 
-def test_too_many_pages_are_refused_at_once(written, three_pages):
-    with pytest.raises(ValueError, match="has 3 pages; it may have 2"):
-        open_pages(three_pages, max_pages=2)
-    assert len(list(open_pages(three_pages, max_pages=3))) == 3
-    kids = b"3 0 R " * (MAX_PAGES + 1)
-    pages = b"<< /Type /Pages /Count %d /Kids [%b] >>" % (MAX_PAGES + 1, kids)
-    catalogue, _, *page = one_page()
-    with pytest.raises(ValueError, match=f"{MAX_PAGES + 1} pages"):
-        open_pages(written(pdf(catalogue, pages, *page)))
-
-
 @pytest.mark.parametrize(("claimed", "missing"), [(3, [2, 3]), (2**31 - 1, []), (-3, [])])
 def test_pages_that_are_claimed(written, claimed, missing, processes):
-    first, *others = open_pages(written(pdf(*one_page(count=claimed))))
+    first, *others = rendered(written(pdf(*one_page(count=claimed))))
     assert middle(first) == (255, 0, 0)
     reasons = [f"Page {number} of the PDF is damaged" for number in missing]
     assert [str(page).split(".")[0] for page in others] == reasons
@@ -251,24 +252,24 @@ def test_pages_that_are_claimed(written, claimed, missing, processes):
 
 
 def test_a_damaged_page_does_not_end_the_document(written, processes):
-    pages = list(open_pages(written(several_pages(b"", None, PAGE_OF_RED))))
+    pages = list(rendered(written(several_pages(b"", None, PAGE_OF_RED))))
     assert isinstance(pages[1], ValueError)
     assert "Page 2 of the PDF is damaged. " in str(pages[1])
     assert [middle(pages[0]), middle(pages[2])] == [(255, 255, 255), (255, 0, 0)]
-    assert len(processes) == 2  # to count, and to render
+    assert len(processes) == 1  # the one that counted also renders
 
 
 def test_a_page_that_takes_too_long_does_not_end_the_document(written, processes):
     path = written(several_pages(b"", SLOW, PAGE_OF_RED))
-    pages = list(open_pages(path, seconds=2))
+    pages = list(rendered(path, seconds=2))
     assert "Page 2 of the PDF takes too long to draw. " in str(pages[1])
     assert [middle(pages[0]), middle(pages[2])] == [(255, 255, 255), (255, 0, 0)]
-    assert len(processes) == 3
+    assert len(processes) == 2
     assert running(processes) == 0
 
 
 def test_a_document_that_takes_too_long(three_pages, processes):
-    for function in (page_count, open_pages):
+    for function in (page_count, Document):
         with pytest.raises(ValueError, match="The PDF takes too long to open"):
             function(three_pages, seconds=0.001)
     assert running(processes) == 0
@@ -278,35 +279,35 @@ def test_a_document_that_takes_too_long(three_pages, processes):
 def test_memory_is_limited(written, processes):
     resources = b"<< /XObject << /X 4 0 R >> >>"
     path = written(several_pages(b"", b"/X Do", PAGE_OF_RED, resources=resources, others=tuple(nested_forms(20))))
-    pages = list(open_pages(path, memory=2**28))
+    pages = list(rendered(path, memory=2**28))
     assert "Page 2 of the PDF is damaged or too complex. " in str(pages[1])
     assert [middle(pages[0]), middle(pages[2])] == [(255, 255, 255), (255, 0, 0)]
-    assert len(processes) == 3
+    assert len(processes) == 2
     assert running(processes) == 0
 
 
 def test_a_crash_in_opening(three_pages, tmp_path, monkeypatch, processes):
     script = tmp_path / "crash.py"
     script.write_text("import os; os.abort()")
-    monkeypatch.setattr(render_pdf, "__file__", str(script))
-    for function in (page_count, open_pages):
+    monkeypatch.setattr(documents, "SCRIPT", str(script))
+    for function in (page_count, Document):
         with pytest.raises(ValueError, match="The PDF is damaged or too complex"):
             function(three_pages)
     assert running(processes) == 0
 
 
 def test_the_largest_page_has_much_memory_left(written):
-    assert next(open_pages(written(pdf(*one_page(b"0 0 9999 9999"))), memory=2**27)).size == (LONG_SIDE, LONG_SIDE)
+    assert next(rendered(written(pdf(*one_page(b"0 0 9999 9999"))), memory=2**27)).size == (LONG_SIDE, LONG_SIDE)
 
 
 @pytest.mark.parametrize("answer", [(0, 10**5, 10**5), (0, 0, 5), (77, 5, 5)])
 def test_answers_are_not_trusted(three_pages, tmp_path, monkeypatch, answer):
     """PDFium, taken over by a document, may say anything."""
     script = tmp_path / "taken_over.py"
-    answers = render_pdf.HEADER.pack(0, 1, 0) + render_pdf.HEADER.pack(*answer) + bytes(100)
+    answers = sandbox.HEADER.pack(0, 1, 0) + sandbox.HEADER.pack(*answer) + bytes(100)
     script.write_text(f"import sys; sys.stdout.buffer.write({answers!r}); sys.stdout.flush(); sys.stdin.read()")
-    monkeypatch.setattr(render_pdf, "__file__", str(script))
-    assert "Page 1 of the PDF is damaged or too complex" in str(next(open_pages(three_pages)))
+    monkeypatch.setattr(documents, "SCRIPT", str(script))
+    assert "Page 1 of the PDF is damaged or too complex" in str(next(rendered(three_pages)))
 
 
 def test_the_environment_stays_here(three_pages, monkeypatch, processes):
@@ -322,7 +323,7 @@ def test_any_path(three_pages, monkeypatch):
 
 
 def test_pages_are_rendered_when_asked_for(three_pages, processes):
-    pages = open_pages(three_pages)
+    pages = rendered(three_pages)
     assert running(processes) == 0
     next(pages)
     assert running(processes) == 1
@@ -330,7 +331,7 @@ def test_pages_are_rendered_when_asked_for(three_pages, processes):
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_documents_are_closed_when_the_pages_are_dropped(three_pages, taken, processes):
-    pages = open_pages(three_pages)
+    pages = rendered(three_pages)
     for _ in range(taken):
         next(pages)
     assert running(processes) == min(taken, 1)
@@ -342,18 +343,17 @@ def test_documents_are_closed_when_the_pages_are_dropped(three_pages, taken, pro
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer that interrupts")
 def test_interrupted_during_a_page(written, processes):
     def interrupt(*_):
-        raise InterruptedError("now")
+        raise KeyboardInterrupt("now")
 
-    pages = open_pages(written(several_pages(SLOW)))
+    pages = rendered(written(several_pages(SLOW)))
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
-        with pytest.raises(InterruptedError, match="now"):
+        with pytest.raises(KeyboardInterrupt, match="now"):
             next(pages)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(processes) == 2
     assert running(processes) == 0
 
 
@@ -363,7 +363,7 @@ def test_nothing_stays_open(written, content):
     path = written(content)
     before = open_files()
     with suppress(ValueError):
-        list(open_pages(path))
+        list(rendered(path))
     assert sorted(open_files()) == sorted(before)
 
 
@@ -375,7 +375,27 @@ def open_files() -> list[str]:
     return files
 
 
+def test_few_processes_at_once(three_pages, processes):
+    """The process that has been idle longest makes room, and its document goes on all the same."""
+    several = [Document(three_pages) for _ in range(documents.AT_ONCE + 2)]
+    assert running(processes) == documents.AT_ONCE
+    assert [middle(document.page(1)) for document in several] == [(254, 0, 0)] * len(several)
+    assert running(processes) == documents.AT_ONCE
+    for document in several:
+        document.close()
+    assert running(processes) == 0
+
+
+def test_a_request_that_ends_takes_its_process_along(written, processes):
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    document = Document(written(several_pages(SLOW)))
+    with pytest.raises(StoppedError):
+        document.page(1, Deadline(stop=stop))
+    assert running(processes) == 0
+
+
 def test_several_at_once(three_pages):
     with ThreadPoolExecutor(4) as threads:
-        colours = threads.map(lambda _: tuple(middle(page) for page in open_pages(three_pages)), range(8))
+        colours = threads.map(lambda _: tuple(middle(page) for page in rendered(three_pages)), range(8))
         assert len(set(colours)) == 1

@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -16,7 +17,9 @@ import pytest
 from PIL import Image
 
 from phi3v import fetch
+from phi3v.deadline import Deadline
 from phi3v.fetch import MAX_ATTEMPTS, MAX_REDIRECTS, fetch_image, is_public
+from phi3v.images import open_image
 
 NAME = "pictures.example"
 NO_SERVER = "No public server"
@@ -32,8 +35,9 @@ def loopback(address: str) -> bool:
     return address == "127.0.0.1"
 
 
-def fetch_here(url, **settings):
-    return fetch_image(url, **{"allowed": loopback, "seconds": 5, **settings})
+def fetch_here(url, seconds=5, **settings):
+    with tempfile.TemporaryDirectory() as folder:
+        return open_image(fetch_image(url, folder, deadline=Deadline(seconds), **{"allowed": loopback, **settings}))
 
 
 class Web:
@@ -196,9 +200,9 @@ def test_addresses_that_are_not_public(address):
     ],
 )
 @pytest.mark.parametrize("url", ["http://{}/a.png", "https://{}:443/a.png"])
-def test_hosts_that_are_not_public_are_not_dialled(dialled, url, host):
+def test_hosts_that_are_not_public_are_not_dialled(dialled, tmp_path, url, host):
     with pytest.raises(ValueError, match=NO_SERVER):
-        fetch_image(url.format(host))
+        fetch_image(url.format(host), tmp_path)
     assert dialled == []
 
 
@@ -232,27 +236,27 @@ def test_hosts_that_are_not_public_are_not_dialled(dialled, url, host):
         ("http:pictures.example", NO_SERVER),
     ],
 )
-def test_addresses_that_are_not_opened(dialled, names, url, words):
+def test_addresses_that_are_not_opened(dialled, names, tmp_path, url, words):
     with pytest.raises(ValueError, match=words):
-        fetch_image(url)
+        fetch_image(url, tmp_path)
     assert dialled == names.asked == []
 
 
 @pytest.mark.parametrize("addresses", [["10.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["8.8.8.8", "::1"], []])
-def test_names_that_lead_inside(dialled, names, addresses):
+def test_names_that_lead_inside(dialled, names, tmp_path, addresses):
     names[NAME] = addresses
     with pytest.raises(ValueError, match=NO_SERVER):
-        fetch_image(f"http://{NAME}/a.png")
+        fetch_image(f"http://{NAME}/a.png", tmp_path)
     assert names.asked == [NAME]
     assert dialled == []
 
 
-def test_the_answer_does_not_tell_which_names_exist(names):
+def test_the_answer_does_not_tell_which_names_exist(names, tmp_path):
     names["database.internal"] = ["10.0.0.1"]
     answers = set()
     for host in ("database.internal", "nothing.internal"):
         with pytest.raises(ValueError, match=NO_SERVER) as error:
-            fetch_image(f"http://{host}/")
+            fetch_image(f"http://{host}/", tmp_path)
         answers.add(str(error.value))
     assert len(answers) == 1
 
@@ -336,7 +340,7 @@ def test_an_address_that_keeps_silent_leaves_time_for_the_next(web, names, monke
     assert fetch_here(f"http://{NAME}", seconds=2, allowed=lambda _: True).size == (40, 30)
 
 
-def test_few_addresses_of_one_name_are_dialled(names, monkeypatch):
+def test_few_addresses_of_one_name_are_dialled(names, monkeypatch, tmp_path):
     names[NAME] = [f"8.8.8.{number}" for number in range(100)]
     dialled = []
 
@@ -346,7 +350,7 @@ def test_few_addresses_of_one_name_are_dialled(names, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     with pytest.raises(ValueError, match="did not answer as it should"):
-        fetch_image(f"http://{NAME}/")
+        fetch_image(f"http://{NAME}/", tmp_path)
     assert dialled == names[NAME][:MAX_ATTEMPTS]
 
 
@@ -475,7 +479,7 @@ DRIPS = {
 def test_slow_answers_end_in_time(web, kind):
     web.replies["/"] = DRIPS[kind]
     begin = time.monotonic()
-    with pytest.raises(ValueError, match=r"within 0\.6 seconds"):
+    with pytest.raises(ValueError, match="did not arrive in time"):
         fetch_here("http://127.0.0.1/", seconds=0.6)
     assert time.monotonic() - begin < 8
 
@@ -483,7 +487,7 @@ def test_slow_answers_end_in_time(web, kind):
 def test_a_name_server_that_takes_its_time(names, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(9))
     begin = time.monotonic()
-    with pytest.raises(ValueError, match=r"within 0\.3 seconds"):
+    with pytest.raises(ValueError, match="did not arrive in time"):
         fetch_here(f"http://{NAME}/", seconds=0.3)
     assert time.monotonic() - begin < 8
 
@@ -595,7 +599,7 @@ def test_a_certificate_of_another_name(secure_web, names, certificate, monkeypat
 def test_slow_answers_over_tls(secure_web, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     secure_web.replies["/a.png"] = DRIPS["body"]
-    with pytest.raises(ValueError, match=r"within 0\.6 seconds"):
+    with pytest.raises(ValueError, match="did not arrive in time"):
         fetch_here(f"https://{NAME}/a.png", seconds=0.6)
 
 
@@ -604,7 +608,7 @@ def test_a_handshake_that_does_not_come(names, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setitem(fetch.PORTS, "https", silent.getsockname()[1])
         begin = time.monotonic()
-        with pytest.raises(ValueError, match=r"within 0\.4 seconds"):
+        with pytest.raises(ValueError, match="did not arrive in time"):
             fetch_here(f"https://{NAME}/a.png", seconds=0.4)
     assert time.monotonic() - begin < 8
 

@@ -9,11 +9,11 @@ import gradio as gr
 import pytest
 import spaces
 from conftest import EXAMPLES
+from phi3v.ui.streaming import Query, answers
 from PIL import Image
 
 from phi3v import Phi3Vision
 from phi3v.ui import streaming
-from phi3v.ui.streaming import Query, answers
 from phi3v.zero import ZeroStream, keep, pieces, seconds
 
 QUESTION = "What does the sign say?"

@@ -4,22 +4,20 @@ import gradio as gr
 
 from ..loading import EngineLoader
 from ..options import Options
+from ..server.listeners import Listeners
 from . import chat, compare, describe, ocr
 from .guard import GuardedBlocks
 from .link import link
 from .settings import settings_panel
 from .status import status_line
-from .streaming import MODEL_EVENT
-from .upload import SafeFiles
+from .tab import MODEL_EVENT
 
-CACHE_SECONDS = 3600  # uploads are deleted after an hour
+MOST_RUNNING = 100  # threads that may look after requests, most of which wait
 
 
-def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
+def build_app(loader: EngineLoader, options: Options, listeners: Listeners) -> gr.Blocks:
     """The whole page, and the named endpoints `/describe`, `/ocr`, `/compare` and `/chat`."""
-    with GuardedBlocks(
-        title="Phi-3-Vision", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), fill_width=False
-    ) as app:
+    with GuardedBlocks(title="Phi-3-Vision", analytics_enabled=False, fill_width=False) as app:
         status_line(app, loader)
         # The settings stand below the tabs and are read by all of them.
         settings = settings_panel(options)
@@ -34,11 +32,6 @@ def build_app(loader: EngineLoader, options: Options) -> gr.Blocks:
                 chat.build(loader, settings, options)
         settings.render()
         link(app, tabs, described, compared, output_format, settings)
-    for block in app.blocks.values():
-        if isinstance(block, SafeFiles):
-            block.web = options.web
-    for event in app.fns.values():
-        if event.concurrency_id == MODEL_EVENT["concurrency_id"]:
-            event.concurrency_limit = options.concurrency
-    app.queue(max_size=options.max_queue)
+    capacity = options.max_queue + options.concurrency
+    app.limited_queue(min(capacity, MOST_RUNNING), capacity, MODEL_EVENT["concurrency_id"], listeners)
     return app

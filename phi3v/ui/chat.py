@@ -6,12 +6,13 @@ from ..conversation import Exchange
 from ..loading import EngineLoader
 from ..options import Options
 from ..tasks import MAX_QUESTION_CHARACTERS, chat_question
+from .answers import Query, answers
 from .chatting import ask_again, conversation_panel, converse, messages
 from .code import code_panel
 from .parts import ask_and_stop
 from .settings import Settings
-from .streaming import Query, Tab, Turns, answers, endpoint
-from .upload import ChatBox, FileList, as_png
+from .tab import Tab, Turns, endpoint, visitor_of
+from .upload import ChatBox, FilePaths, as_png
 
 
 class History(gr.JSON):
@@ -34,6 +35,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
         yield from converse(loader, settings, turns, turns.exchanges, exchange, values, context)
 
     def chat(
+        caller: gr.Request,
         question,
         images=None,
         history=None,
@@ -60,13 +62,13 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
 
         def request(engine) -> Query:
-            text, sent = chat_question({"text": question, "files": files.images_of(images)}, options.max_images)
+            text, sent = chat_question({"text": question, "files": images}, options.max_images)
             earlier = earlier_exchanges(history)
             if earlier:
                 earlier[0].files, sent = sent, []
             return Query(text, sent, settings.as_arguments(*values), earlier)
 
-        for text, _ in answers(loader, request, (), settings.max_time):
+        for text, *_ in answers(loader, request, (), settings.max_time, visitor_of(caller)):
             yield text
 
     turns = gr.State()
@@ -96,7 +98,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
 
     code_panel(loader, shown, [box, turns, *settings.components], "", "chat")
     question = gr.Textbox(label="question", visible=False)
-    files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
+    files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     history = History(label="history", visible=False)
     endpoint(chat, [question, files, history, *settings.components])
 

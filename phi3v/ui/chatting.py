@@ -7,10 +7,12 @@ import gradio as gr
 
 from ..conversation import Exchange, to_json, to_markdown
 from ..loading import EngineLoader, public_name
+from ..tasks import check_conversation
+from .answers import Query, answers
 from .parts import stats_below
 from .saving import save_chip
 from .settings import Settings
-from .streaming import Query, Turns, answers
+from .tab import Turns
 
 
 def conversation_panel(
@@ -72,9 +74,10 @@ def converse(
         earlier = context(before, exchange)
         return Query(exchange.question, exchange.files, settings.as_arguments(*values), earlier)
 
+    check_conversation(before)
     turns.exchanges = [*before, exchange]
     try:
-        for text, line in answers(loader, request, (), settings.max_time, turns.stop):
+        for text, line, _ in answers(loader, request, (), settings.max_time, turns.visitor, turns.stop):
             exchange.answer = text
             yield messages(turns.exchanges), line
     finally:

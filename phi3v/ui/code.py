@@ -10,8 +10,8 @@ import gradio as gr
 from ..conversation import Exchange
 from ..inference import PREVIEW_MODEL, Phi3Vision
 from ..loading import EngineLoader, public_name
+from .answers import Request
 from .parts import PRIVATE
-from .streaming import Request
 
 DEFAULTS = {
     name: parameter.default

@@ -4,6 +4,7 @@ from functools import partial
 
 import gradio as gr
 
+from ..deadline import Deadline
 from ..images import image_sizes
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
@@ -16,12 +17,15 @@ from ..tasks import (
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
+from .answers import Query, answers
 from .code import code_panel
-from .parts import PRIVATE, TALKING, again_chip, answer_panel, ask_and_stop, examples, preset_chips
+from .parts import FILE_EVENT, PRIVATE, TALKING, again_chip, answer_panel, ask_and_stop, examples, preset_chips
 from .settings import Settings
-from .streaming import Query, Tab, Turns, answers, endpoint, refusal
-from .upload import FileList, GalleryPaths, show_tiffs
+from .tab import Tab, Turns, endpoint, visitor_of
+from .upload import FilePaths, GalleryPaths, show_tiffs
 from .web import from_the_web
+
+SIZE_SECONDS = 10.0  # for looking at all images' sizes
 
 
 def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Textbox:
@@ -34,10 +38,19 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
         return Query(compare_question(images, question, options.max_images), images, arguments)
 
     def generate(turns: Turns, *values):
-        yield from answers(loader, request, values, settings.max_time, turns.stop)
+        for text, line, _ in answers(loader, request, values, settings.max_time, turns.visitor, turns.stop):
+            yield text, line
 
     def compare(
-        images, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
+        caller: gr.Request,
+        images,
+        question=None,
+        max_new_tokens=500,
+        temperature=0,
+        top_p=1,
+        repetition_penalty=1,
+        seed=-1,
+        num_crops=0,
     ):
         """Answer a question about several images, in their order. Yields the answer so far, as plain text.
 
@@ -52,11 +65,8 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
             num_crops: detail of each image, 1 to 16; 0 as the model card advises for several images, at most 4.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        try:
-            images = files.images_of(images)
-        except ValueError as error:
-            raise refusal(error) from error
-        for text, _ in answers(loader, request, (images, question, *values), settings.max_time):
+        visitor = visitor_of(caller)
+        for text, *_ in answers(loader, request, (images, question, *values), settings.max_time, visitor):
             yield text
 
     with gr.Row(equal_height=False):
@@ -81,7 +91,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
                 }
             show_tiffs(gallery)
             if options.web:
-                from_the_web(gallery, "compare")
+                from_the_web(gallery, "compare", options.max_file_bytes)
             cost = gr.Markdown(elem_classes=["stats"], elem_id="compare-cost")
             question = gr.Textbox(
                 label="Question",
@@ -105,13 +115,13 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
     gallery.select(_index, None, selected, **PRIVATE)
     for step, chip in chips.items():
         chip.click(partial(arranged, step=step), [gallery, selected], [gallery, selected], **TALKING)
-    gallery.change(_pair, gallery, [over, slider, order], **PRIVATE)
+    gallery.change(_pair, gallery, [over, slider, order], **FILE_EVENT)
     for change in (gallery.change, settings.num_crops.change):
         change(
             lambda *values: cost_line(loader.engine, settings, options.max_images, *values),
             [gallery, settings.num_crops],
             cost,
-            **PRIVATE,
+            **FILE_EVENT,
         )
     started = examples(COMPARE_EXAMPLES, [gallery, question], "compare")
     inputs = [gallery, question, *settings.components]
@@ -122,7 +132,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
     clear.click(lambda: [gr.update(visible=False)] * 2, None, [over, order], **PRIVATE)
     code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
     # For the API a plain list of files; the gallery would ask for pairs with captions.
-    files = FileList(label="images", file_count="multiple", type="filepath", visible=False)
+    files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     endpoint(compare, [files, question, *settings.components])
     return question
 
@@ -174,10 +184,10 @@ def cost_line(engine: Phi3Vision | None, settings: Settings, most: int, images: 
     if len(images) > most:
         return f"⚠ **{len(images)} images are too many**: at most {most} are compared. Remove some."
     try:
-        sizes, crops = image_sizes(images), crops_of_a_set(engine, settings.crops(num_crops))
+        sizes, crops = image_sizes(images, Deadline(SIZE_SECONDS)), crops_of_a_set(engine, settings.crops(num_crops))
         tokens = engine.image_tokens(sizes, crops)
-    except ValueError as error:
-        return f"⚠ {error}"
+    except (ValueError, TimeoutError) as error:
+        return f"⚠ {error or 'The images take too long to read.'}"
     each = f"{len(tokens)} × {tokens[0]:,}" if len(set(tokens)) == 1 else " + ".join(f"{count:,}" for count in tokens)
     line = f"{each} = {sum(tokens):,} image tokens of the context's {engine.context_length:,}."
     if sum(tokens) < engine.context_length:

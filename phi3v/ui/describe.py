@@ -6,11 +6,12 @@ from ..conversation import Exchange
 from ..loading import EngineLoader
 from ..options import Options
 from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
+from .answers import Query, answers
 from .chatting import ask_again, conversation_panel, converse, messages
 from .code import code_panel
 from .parts import ask_and_stop, examples, preset_chips
 from .settings import Settings
-from .streaming import Query, Tab, Turns, answers, endpoint
+from .tab import Tab, Turns, endpoint, visitor_of
 from .upload import ImagePath, show_tiffs
 from .web import from_the_web
 
@@ -28,7 +29,15 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
         yield from converse(loader, settings, turns, turns.exchanges, exchange, values, context)
 
     def describe(
-        image, question=None, max_new_tokens=500, temperature=0, top_p=1, repetition_penalty=1, seed=-1, num_crops=0
+        caller: gr.Request,
+        image,
+        question=None,
+        max_new_tokens=500,
+        temperature=0,
+        top_p=1,
+        repetition_penalty=1,
+        seed=-1,
+        num_crops=0,
     ):
         """Answer a question about an image. Yields the answer so far, as plain text.
 
@@ -43,7 +52,8 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        for text, _ in answers(loader, request, (image, question, *values), settings.max_time):
+        visitor = visitor_of(caller)
+        for text, *_ in answers(loader, request, (image, question, *values), settings.max_time, visitor):
             yield text
 
     with gr.Row(equal_height=False):
@@ -58,7 +68,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
             )
             show_tiffs(image)
             if options.web:
-                from_the_web(image, "describe")
+                from_the_web(image, "describe", options.max_file_bytes)
             question = gr.Textbox(
                 label="Question",
                 placeholder=DEFAULT_QUESTION,

@@ -48,10 +48,8 @@ THEME = gr.themes.Base(
 FOLDER = Path(__file__).parent
 STYLESHEET = FOLDER / "style.css"
 
-# Pictures come from this server alone: an image that a model's answer links to elsewhere is not loaded.
-# The style: on narrow screens Gradio hides what its footer's dot divides, and the stylesheet doesn't reach the footer.
+# On narrow screens Gradio hides what its footer's dot divides, and the stylesheet doesn't reach the footer.
 HEAD = f"""
 <style>@media (max-width: 640px) {{ footer .divider {{ display: none !important; }} }}</style>
-<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:">
 <script>{(FOLDER / "page.js").read_text()}</script>
 """

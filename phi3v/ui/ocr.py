@@ -1,19 +1,34 @@
 """Tab: the text of documents, page by page, in several formats."""
 
-import time
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from functools import partial
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
-from ..conversation import Exchange
+from ..deadline import StoppedError
 from ..loading import EngineLoader
 from ..options import Options
-from ..pages import as_file, as_zip, count_pages, joined, pages_of
+from ..pages import Opener, Page, PageFiles, as_file, as_zip, check_count, joined, read_pages
 from ..tasks import OCR, OCR_EXAMPLES, ocr_question
+from .answers import (
+    PREPARE_SECONDS,
+    STOPPED,
+    Query,
+    Result,
+    Update,
+    answers,
+    in_background,
+    local,
+    words_for_errors,
+)
 from .code import code_panel
 from .parts import PRIVATE, again_chip, ask_and_stop, examples, stats_below
 from .saving import save_chip
 from .settings import Settings
-from .streaming import STOP_REASONS, Query, Tab, Turns, answers, endpoint, refusal
+from .tab import Tab, Turns, endpoint, visitor_of
 from .upload import FilePaths, ImagePath, show_tiffs
 from .web import from_the_web
 
@@ -25,53 +40,33 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
         chosen = [*([image] if image else []), *(files or [])]
         return Query(ocr_question(chosen, output_format), chosen, settings.as_arguments(*values))
 
-    def read_pages(pages: list[Exchange], stop, *values):
+    def read_document(pages: list[Page], visitor: str, stop: threading.Event, *values) -> Iterator[tuple[str, str]]:
         """Texts of all pages so far and a line on what is going on; `pages` grows."""
-        query, output_format = request(None, *values), values[2]
-        total = count_pages(query.files, options.max_pages)
-        began, whole, unread = time.monotonic(), 0, 0
-        for number, (name, image) in enumerate(pages_of(query.files, options.max_pages), 1):
-            page, line = Exchange(name), ""
-            pages.append(page)
+
+        def ask(opener: Opener, seconds: float):
+            page = Query(query.question, [opener], query.arguments)
+            return answers(loader, lambda _: page, (), seconds, visitor, stop)
+
+        with words_for_errors(), tempfile.TemporaryDirectory(prefix="request-", dir=get_upload_folder()) as folder:
+            query, output_format = request(None, *values), values[2]
+            check_count(query.sources, options.max_pages)
             try:
-                if isinstance(image, ValueError):
-                    raise image
-                each = Query(query.question, [image], query.arguments)
-                left = max(1.0, settings.max_time - (time.monotonic() - began))
-                for page.answer, line in answers(loader, lambda engine, q=each: q, (), left, stop):
-                    text = joined(pages, output_format)
-                    yield text, line if total == 1 else _progress(number, total, line)
-            except ValueError as error:
-                if total == 1:
-                    raise
-                page.answer = f"[{error}]"
-                unread += 1
-            else:
-                if line.endswith((STOP_REASONS["stopped"], STOP_REASONS["time"])):
-                    page.question += ", cut off"
-                else:
-                    whole += 1
-            ended = "stopped" if stop and stop.is_set() else "time"
-            if ended == "stopped" or time.monotonic() - began > settings.max_time:
-                break
-        else:
-            ended = None
-        if total > 1:
-            parts = [f"{whole} of {total} pages"]
-            if unread:
-                parts.append(f"{unread} could not be read")
-            if len(pages) > whole + unread:
-                parts.append(f"page {len(pages)} cut off")
-            parts.append(f"{time.monotonic() - began:.1f} s")
-            if ended:
-                parts.append(STOP_REASONS[ended])
-            yield joined(pages, output_format), " · ".join(parts)
+                sources = yield from _lines(local(query.sources, folder, options, PREPARE_SECONDS, stop))
+                count = partial(PageFiles, sources, options.max_pages)
+                files = yield from _lines(in_background(count, PREPARE_SECONDS, stop, "Counting pages …"))
+            except StoppedError:
+                yield STOPPED[:2]
+                return
+            with files:
+                for line in read_pages(files, pages, ask, settings.max_time):
+                    yield joined(pages, output_format), line
 
     def generate(turns: Turns, *values):
-        turns.exchanges, turns.output_format = [], values[2]
-        yield from read_pages(turns.exchanges, turns.stop, *values)
+        turns.pages, turns.output_format = [], values[2]
+        yield from read_document(turns.pages, turns.visitor, turns.stop, *values)
 
     def ocr(
+        caller: gr.Request,
         document,
         output_format="text",
         max_new_tokens=500,
@@ -94,11 +89,9 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
             num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
         values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
-        try:
-            for text, _ in read_pages([], None, None, [document] if document else [], output_format, *values):
-                yield text
-        except ValueError as error:
-            raise refusal(error) from error
+        chosen = [document] if document else []
+        for text, _ in read_document([], visitor_of(caller), threading.Event(), None, chosen, output_format, *values):
+            yield text
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5):
@@ -112,7 +105,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
             )
             show_tiffs(document)
             if options.web:
-                from_the_web(document, "ocr")
+                from_the_web(document, "ocr", options.max_file_bytes)
             files = FilePaths(
                 label="Several pages: images and PDFs, in order",
                 file_count="multiple",
@@ -166,10 +159,16 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
     return output_format
 
 
-def _progress(number: int, total: int, line: str) -> str:
-    bar = f'<progress value="{number - 1}" max="{total}" aria-label="pages read"></progress>'
-    return f"{bar} Page {number} of {total} · {line}"
+def _lines(updates: Generator[Update, None, Result]) -> Generator[tuple[str, str], None, Result]:
+    """The same without the last of each update's three."""
+    try:
+        while True:
+            yield next(updates)[:2]
+    except StopIteration as end:
+        return end.value
+    finally:
+        updates.close()
 
 
 def _maker(make):
-    return lambda turns: make(turns.exchanges, turns.output_format) if turns and turns.exchanges else None
+    return lambda turns: make(turns.pages, turns.output_format) if turns and turns.pages else None

@@ -9,6 +9,13 @@ from ..tasks import Preset
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Of events that may show a message: those travel through the queue.
 TALKING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+# Of events that open files: few at once, so that a visitor's many don't take all of the server's threads.
+FILE_EVENT = {
+    "concurrency_id": "files",
+    "concurrency_limit": 4,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 
 
 def preset_chips(presets: Sequence[Preset], question: gr.Textbox) -> None:

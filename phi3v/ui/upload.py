@@ -1,46 +1,38 @@
-"""Components that hand over uploaded files, unopened, and nothing else."""
+"""Components whose value is where files are: paths of uploads, and addresses. Nothing is opened or fetched here."""
 
-import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
-from gradio.data_classes import FileData, GradioRootModel
+from gradio.data_classes import FileData, GradioModel, GradioRootModel
 from gradio.processing_utils import save_pil_to_cache
-from gradio_client.utils import is_http_url_like
 from PIL import Image
 
-from ..fetch import fetch_image
-from ..images import open_data_url, open_image
-from .parts import PRIVATE
-from .streaming import PREPARING
+from ..deadline import Deadline
+from ..images import open_image
+from ..sources import is_address
+from .parts import FILE_EVENT
 
-ADDRESSES = ("data:", "http://", "https://")
-NOT_FETCHED = "Addresses are not fetched here. Download the file and send it."
 LONG_SIDE = 4096  # pixels that a copy of an image keeps: several times what the model sees
+COPY_SECONDS = 10.0  # for a TIFF's copy as PNG
 
 
-class SafeFiles:
-    """Fetches images from addresses that a caller of the API gives only within the limits of `fetch_image`.
+class FileOrAddress(GradioModel):
+    """An upload, by its path, or an address. What else the page sends along is left out."""
 
-    Gradio fetches them before the app's function runs, and without a limit on their size.
+    path: str | None = None
+    url: str | None = None
+    orig_name: str | None = None
+    meta: dict | None = None
 
-    Attributes:
-        web: whether addresses are taken at all.
-    """
 
-    web = False
+class FilesOrAddresses(GradioRootModel):
+    """Several of them."""
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path):
-        if not is_http_url_like(str(url_or_file_path)):
-            return await super().async_move_resource_to_block_cache(url_or_file_path)
-        if not self.web:
-            raise gr.Error(NOT_FETCHED, print_exception=False)
-        try:
-            image = await asyncio.to_thread(fetch_image, str(url_or_file_path))
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        return self.keep(image)
+    root: list[FileOrAddress]
+
+
+class SourceFiles:
+    """Makes a component's value paths and addresses; `GuardedBlocks` has checked that they are no others."""
 
     def keep(self, image: Image.Image, name: str = "image") -> str:
         """The path of a PNG of this image, made smaller in place, among the component's files."""
@@ -50,87 +42,59 @@ class SafeFiles:
         return path
 
 
-class ImagePath(SafeFiles, gr.Image):
-    """`gr.Image` whose value is the uploaded file's path.
+class ImagePath(SourceFiles, gr.Image):
+    """`gr.Image` whose value is a path or an address.
 
     gr.Image opens the file before the app's function runs and fails with a traceback where it can't.
     `images.open_image` does this with errors a person can act on.
     """
 
     def preprocess(self, payload) -> str | None:
-        return payload.path if payload else None
+        return (payload.path or payload.url) if payload else None
 
     def get_block_name(self) -> str:
         return "image"
 
 
-class GalleryPaths(SafeFiles, gr.Gallery):
-    """`gr.Gallery` whose value is the uploaded files' paths, without captions."""
+class GalleryPaths(SourceFiles, gr.Gallery):
+    """`gr.Gallery` whose value is paths and addresses, without captions."""
 
     def preprocess(self, payload) -> list[str]:
-        return [path for path, _ in super().preprocess(payload) or []]
+        files = [entry.image for entry in payload.root if hasattr(entry, "image")] if payload else []
+        return [file.path or file.url for file in files if file.path or file.url]
 
     def get_block_name(self) -> str:
         return "gallery"
 
 
-class FilePaths(SafeFiles, gr.File):
-    """`gr.File` of uploaded files."""
-
-    def get_block_name(self) -> str:
-        return "file"
-
-
-class Files(GradioRootModel):
-    """Uploaded files, and addresses: the MCP server passes those of a list on as they are."""
-
-    root: list[FileData | str]
-
-
-class FileList(SafeFiles, gr.File):
-    """`gr.File` with `file_count="multiple"`, whose value is paths, and addresses for `images_of`."""
+class FilePaths(SourceFiles, gr.File):
+    """`gr.File` whose value is paths and addresses; gr.File leaves an empty file behind for each."""
 
     @property
-    def data_model(self) -> type[Files]:
-        return Files
+    def data_model(self) -> type[GradioModel] | type[GradioRootModel]:
+        return FileOrAddress if self.file_count == "single" else FilesOrAddresses
 
     @data_model.setter
     def data_model(self, _) -> None:
-        """gr.File would set one without addresses."""
+        """gr.File sets one that takes no addresses."""
+
+    def preprocess(self, payload: FileOrAddress | FilesOrAddresses | None) -> str | list[str] | None:
+        if self.file_count == "single":
+            return (payload.path or payload.url) if payload else None
+        return [file.path or file.url for file in payload.root if file.path or file.url] if payload else []
 
     def api_info(self) -> dict:
         # Written out: references to definitions the MCP server loses, and then refuses every call.
-        item = FileData.model_json_schema()
-        item["properties"]["meta"] = item.pop("$defs")["FileDataMeta"] | item["properties"]["meta"]
-        item["properties"]["meta"].pop("$ref", None)
-        return {"type": "array", "title": "ListFiles", "items": item}
-
-    def preprocess(self, payload: Files | None) -> list[str]:
-        files = payload.root if payload else []
-        if any(isinstance(file, str) and not file.startswith(ADDRESSES) for file in files):
-            raise gr.Error("A file is an upload or an address, not a path.", print_exception=False)
-        return [file if isinstance(file, str) else file.path for file in files]
-
-    def images_of(self, files: Sequence[str]) -> list[str | Image.Image]:
-        """The value with images in place of addresses.
-
-        Raises:
-            ValueError: an address is not fetched, or is not one; what is there is no image.
-        """
-        return [file if file in self.temp_files else self._from_address(file) for file in files or ()]
-
-    def _from_address(self, address: str) -> Image.Image:
-        if address.startswith("data:"):
-            return open_data_url(address)
-        if self.web and is_http_url_like(address):
-            return fetch_image(address)
-        raise ValueError(NOT_FETCHED)
+        file = FileData.model_json_schema()
+        file["properties"]["meta"] = file.pop("$defs")["FileDataMeta"] | file["properties"]["meta"]
+        file["properties"]["meta"].pop("$ref", None)
+        return file if self.file_count == "single" else {"type": "array", "title": "ListFiles", "items": file}
 
     def get_block_name(self) -> str:
         return "file"
 
 
-class ChatBox(SafeFiles, gr.MultimodalTextbox):
+class ChatBox(SourceFiles, gr.MultimodalTextbox):
     """`gr.MultimodalTextbox` of uploaded files."""
 
     def get_block_name(self) -> str:
@@ -148,14 +112,17 @@ def show_tiffs(component: ImagePath | GalleryPaths) -> None:
             return gr.skip()
         return after if several else after[0]
 
-    component.upload(copies, component, component, **PRIVATE)
+    component.upload(copies, component, component, **FILE_EVENT)
 
 
-def as_png(component: SafeFiles, path: str) -> str:
+def as_png(component: SourceFiles, path: str) -> str:
     """A TIFF's copy among the component's files; of other files, and of damaged ones, the path itself."""
+    if is_address(path):
+        return path
     try:
-        Image.open(path, formats=["TIFF"]).close()
-        with PREPARING:
-            return component.keep(open_image(path), Path(path).stem)
-    except Exception:  # as of `open_image`; what is wrong with the file is said when it is asked about
+        with open(path, "rb") as file:
+            if file.read(4) not in (b"II*\0", b"MM\0*"):
+                return path
+        return component.keep(open_image(path, deadline=Deadline(COPY_SECONDS)), Path(path).stem)
+    except (ValueError, OSError):  # what is wrong with the file is said when it is asked about
         return path

@@ -1,27 +1,36 @@
 """An image from an address of the web."""
 
+import tempfile
+
 import gradio as gr
+from gradio.utils import get_upload_folder
 
+from ..deadline import Deadline
 from ..fetch import fetch_image
+from ..images import open_image
 from .parts import TALKING
-from .streaming import WARNING_SECONDS
-from .upload import LONG_SIDE
+from .tab import WARNING_SECONDS
+from .upload import GalleryPaths, ImagePath
 
-AT_ONCE = 4
+AT_ONCE = 8
+SECONDS = 15.0  # for fetching and decoding
 
 
-def from_the_web(target: gr.components.Component, tab: str) -> None:
+def from_the_web(target: ImagePath | GalleryPaths, tab: str, max_bytes: int) -> None:
     """A field for an address; what is there becomes the value of `target`, or joins a gallery's images."""
     several = isinstance(target, gr.Gallery)
 
     def take(address: str, present):
         try:
-            image = fetch_image((address or "").strip())
-        except ValueError as error:
-            gr.Warning(str(error), title="Not fetched", duration=WARNING_SECONDS)
+            with tempfile.TemporaryDirectory(prefix="request-", dir=get_upload_folder()) as folder:
+                deadline = Deadline(SECONDS)
+                file = fetch_image((address or "").strip(), folder, max_bytes=max_bytes, deadline=deadline)
+                path = target.keep(open_image(file, deadline=deadline))
+        except (ValueError, TimeoutError) as error:
+            words = str(error) or "The image takes too long to read. Download it and send the file."
+            gr.Warning(words, title="Not fetched", duration=WARNING_SECONDS)
             return gr.skip(), gr.skip()
-        image.thumbnail((LONG_SIDE, LONG_SIDE))
-        return [*(present or []), image] if several else image, ""
+        return [*(present or []), path] if several else path, ""
 
     with gr.Accordion("From an address", open=False, elem_id=f"{tab}-web"), gr.Row(elem_classes=["actions"]):
         address = gr.Textbox(
