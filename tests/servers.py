@@ -12,16 +12,22 @@ ROOT = Path(__file__).parent.parent
 
 
 class Server:
-    """`python app.py` with some options. `url`; `log()`: what it has printed so far."""
+    """`python app.py` with some options. `url`; `log()`: what it has printed so far.
 
-    def __init__(self, log_file: Path, *options: str):
+    Args:
+        script: another one in its place.
+        environment: further variables.
+    """
+
+    def __init__(self, log_file: Path, *options: str, script: str = "app.py", environment: dict | None = None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._log_file = log_file
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PHI3V_", "GRADIO_"))}
-        command = [sys.executable, "app.py", "--server-port", str(port), *options]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PHI3V_", "GRADIO_"))}
+        environment = kept | (environment or {})
+        command = [sys.executable, script, "--server-port", str(port), *options]
         with log_file.open("w") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self._wait()
@@ -36,6 +42,11 @@ class Server:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise RuntimeError(self.log()) from None
                 time.sleep(0.1)
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     def log(self) -> str:
         return self._log_file.read_text()

@@ -27,6 +27,7 @@ from .uploads import UploadFolder
 from .visitors import public_address
 
 IDLE_SECONDS = 30.0  # for which the next piece of a body may keep us waiting
+LINGER_SECONDS = 5.0  # for which the rest of a body is read that is too large
 MIN_BODY_BYTES = 40_000_000  # a body other than of uploads may have at least so many: `data:` URLs are large
 RETRY_SECONDS = "60"
 
@@ -186,12 +187,21 @@ class Gateway:
         if request.is_upload:
             most = max(self._uploads.max_bytes // 4, self._access.max_file_bytes + MIN_BODY_BYTES // 40)
         body = _Body(receive, most, request)
+        if body.announced > most:
+            await body.refuse()
         key = listened_to(request.path, request.scope["query_string"]) if request.method == "GET" else None
         if key is not None:
             self._listeners.join(key)
+
+        async def send(message: Message) -> None:
+            if body.refused is None:  # or FastAPI says that the body could not be parsed
+                await responder.send(message)
+
         try:
-            await self._app(request.scope, body.receive, responder.send)
+            await self._app(request.scope, body.receive, send)
             await responder.flush()
+            if body.refused and not responder.started:
+                raise body.refused
         except Refused:
             if responder.started:
                 return
@@ -258,10 +268,10 @@ class _Body:
     def __init__(self, receive: Receive, most: int, request: _Request):
         self._receive, self._most, self._is_upload = receive, most, request.is_upload
         self.size, self.ended_early = 0, False
+        self.refused: Refused | None = None
         self._complete = request.method in ("GET", "HEAD", "OPTIONS")
         announced = request.header("content-length") or ""
-        if announced.isdecimal() and int(announced) > most:
-            raise self._too_large()
+        self.announced = int(announced) if announced.isdecimal() else 0
 
     async def receive(self) -> Message:
         if self._complete:
@@ -270,7 +280,8 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), IDLE_SECONDS)
         except (TimeoutError, asyncio.TimeoutError):
             self.ended_early = True
-            raise Refused(408, "The request did not arrive in time.") from None
+            self.refused = Refused(408, "The request did not arrive in time.", {"connection": "close"})
+            raise self.refused from None
         if message["type"] == "http.disconnect":
             self.ended_early = True
             if self._is_upload:  # what makes Gradio delete the parts that it has written
@@ -282,11 +293,22 @@ class _Body:
             self.ended_early = True
             if self._is_upload:
                 raise MultiPartException("maximum allowed size")
-            raise self._too_large()
+            await self.refuse()
         return message
 
-    def _too_large(self) -> Refused:
-        return Refused(413, f"The request has more than {math.ceil(self._most / 1e6)} MB.", {"connection": "close"})
+    async def refuse(self) -> None:
+        """Raise `Refused`, but first let the rest go by: most clients read no answer before all is sent."""
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._let_go_by(), LINGER_SECONDS)
+        words = f"The request has more than {math.ceil(self._most / 1e6)} MB."
+        self.refused = Refused(413, words, {"connection": "close"})
+        raise self.refused
+
+    async def _let_go_by(self) -> None:
+        more = True
+        while more:
+            message = await self._receive()
+            more = message.get("more_body", False)
 
 
 class _Responder:
@@ -337,7 +359,7 @@ class _Responder:
         content = json.dumps(facts).encode()
         own = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
         listed = [(key.encode(), value.encode()) for key, value in own.items()]
-        if self._request.is_preflight:
+        if self._request.is_preflight and status == 200:
             listed += [
                 (b"access-control-allow-methods", b"GET, POST"),
                 (b"access-control-allow-headers", b"content-type"),

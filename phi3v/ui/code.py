@@ -89,7 +89,7 @@ def code_panel(
             query = request(loader.engine, files or stand_in, *values)
         except ValueError as error:
             return f"# {error}\n"
-        model, count = loader.state.model, len(query.files)
+        model, count = loader.state.model, len(query.sources)
         return snippet(model, query.question, count, query.arguments, query.earlier, one_by_one)
 
     panel.expand(show, inputs, code, **PRIVATE)
