@@ -319,12 +319,17 @@ def test_ocr_of_a_pdf_and_an_image_page_by_page(server, visit, three_pages):
     assert visitor.problems == []
 
 
-def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(server, visit, three_pages):
+def test_stop_ends_the_reading_of_pages_and_keeps_what_is_there(server, visit, three_pages, tmp_path):
     visitor = visit(server.url)
     visitor.open_tab("OCR")
-    files = [three_pages, EXAMPLES / "receipt.png", EXAMPLES / "table.png", EXAMPLES / "revenue_chart.png"] * 4
+    files = [three_pages, EXAMPLES / "receipt.png", EXAMPLES / "table.png", EXAMPLES / "revenue_chart.png"]
+    for number in range(18):  # each its own: a file that is sent twice is read once
+        image = Image.open(EXAMPLES / "receipt.png").convert("RGB")
+        image.putpixel((0, 0), (number, 0, 0))
+        files.append(tmp_path / f"receipt {number}.png")
+        image.save(files[-1])
     visitor.page.locator("#ocr-files input[type=file]").set_input_files([str(file) for file in files])
-    expect(visitor.page.locator("#ocr-files")).to_contain_text("revenue_chart")
+    expect(visitor.page.locator("#ocr-files")).to_contain_text("receipt 17")
     visitor.page.locator("#ocr-ask").click()
     visitor.stats("ocr", r"Page ([2-9]|1\d) of 24")  # pages seen before pass faster than a browser is looked at
     visitor.page.locator("#ocr-stop").click()
