@@ -13,6 +13,7 @@ from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
 from ..image_processing_phi3_v import CROP
+from ..interrupt import between_layers
 from ..kv_cache import roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
@@ -116,8 +117,15 @@ class FastGenerate:
         Returns:
             Logits (1, vocabulary) of the last token.
         """
-        length, model = cache.get_seq_length(), self.model
         self._use_threads(len(ids))
+        try:
+            return self._begin(ids, cache, images, longest)
+        except BaseException:
+            self._use_threads(FEW_TOKENS)
+            raise
+
+    def _begin(self, ids: torch.LongTensor, cache: Cache, images: Images, longest: int) -> torch.Tensor:
+        length, model = cache.get_seq_length(), self.model
         ids = ids.to(model.device, non_blocking=True)
         if self.chunk and not images and self.chunk.suits(length, len(ids)):
             return self.chunk(ids, cache)
@@ -140,6 +148,7 @@ class FastGenerate:
             logits: what `begin` returned.
             all_images: where all images begin, and their embeddings, for a sequence that passes 4096 positions.
             generator: of the random numbers, on the model's device, where tokens are sampled.
+            check: as of `between_layers`, for a sequence that passes 4096 positions.
         """
         try:
             return self._generate(*args, **kwargs)
@@ -159,6 +168,7 @@ class FastGenerate:
         logits: torch.Tensor,
         all_images: Callable[[], Images],
         generator: torch.Generator | None,
+        check: Callable[[], None],
         **others,
     ) -> torch.LongTensor:
         cache, count, longest = past_key_values, input_ids.shape[1], generation_config.max_length
@@ -209,7 +219,8 @@ class FastGenerate:
                 layer.set_length(count if goes_on else count - 1)
             if not done:  # all keys are rotated anew
                 cache.reset()
-                logits = self.begin(ids[0, :count], cache, all_images(), longest)
+                with between_layers(check, device):
+                    logits = self.begin(ids[0, :count], cache, all_images(), longest)
         streamer.end()
         return known[:, :count]
 
