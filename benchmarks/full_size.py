@@ -16,13 +16,18 @@ PROCESSOR = REFERENCE / "checkpoint"  # has the published processor's files, too
 
 
 def full_size(
-    device: str = "auto", dtype: str = "auto", attn_implementation: str = "auto", quantize: str | None = None
+    device: str = "auto",
+    dtype: str = "auto",
+    attn_implementation: str = "auto",
+    quantize: str | None = None,
+    layers: int | None = None,
 ) -> Phi3Vision:
-    """An engine over it. Its answers never end by themselves."""
+    """An engine over it, or over one of fewer decoder layers. Its answers never end by themselves."""
     picked_device = pick_device(device)
     picked_dtype = pick_dtype(dtype, picked_device)
     attention = pick_attention(attn_implementation, picked_device, picked_dtype)
     config = AutoConfig.from_pretrained(PUBLISHED)
+    config.num_hidden_layers = layers or config.num_hidden_layers
     # Weights are made where they stay, in their dtype: transformers' own initialisation takes minutes.
     with torch.device("meta"), init.no_init_weights():
         model = AutoModelForImageTextToText.from_config(config, dtype=picked_dtype, attn_implementation=attention)

@@ -81,7 +81,7 @@ def with_transformers(engine: Phi3Vision, question: str, images: list, num_crops
     """The answer as transformers alone makes it."""
     prompt = engine._prompter(question, images, (), num_crops)
     inputs = {name: value.to(engine.device) for name, value in engine._inputs(prompt).items()}
-    inputs |= engine._images(prompt, engine._known(prompt), 0)
+    inputs |= engine._images(prompt, list(engine._known(prompt)), 0)
     # The engine's streamer: transformers' own holds a word back until the next begins.
     streamer = TokenStreamer(engine.processor.tokenizer, Stats(), time.perf_counter())
 
@@ -106,7 +106,7 @@ def parts(engine: Phi3Vision, request: Request, question: str) -> str:
 
         with torch.inference_mode():
             prompt = engine._prompter(question, images, (), request.num_crops)
-            known, _ = engine._known(prompt), prompt.ids
+            known, _ = list(engine._known(prompt)), prompt.ids
             done()
             embeds = engine._embeds(prompt, known, 0, {})
             done()

@@ -2,11 +2,12 @@
 
 import gc
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ from .fast.forward import is_small, lay_out, suits, without_cudnn
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
-from .kv_cache import Pixels, PrefixCache, roomy_cache
+from .interrupt import AnswerStoppedError, between_layers
+from .kv_cache import Pixels, PrefixCache, cut, roomy_cache
 from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
 from .quantize import BITS, name_of_precision, quantize_decoder
@@ -67,6 +69,12 @@ class _Request:
     cache_salt: str | None
     streamer: TokenStreamer
     stop: threading.Event
+    deadline: float = math.inf  # of `time.perf_counter`, once its turn has come
+
+    def check(self) -> None:
+        """Raises an `AnswerStoppedError` if it was stopped or its time is over."""
+        if self.stop.is_set() or time.perf_counter() >= self.deadline:
+            raise AnswerStoppedError
 
 
 class Phi3Vision:
@@ -284,7 +292,7 @@ class Phi3Vision:
             repetition_penalty: 1 to 2; 1 is none.
             seed: 0 to 2**32 - 1, with a temperature; by default another one each time.
             num_crops: 1 to 16, crops an image takes at most.
-            max_time: seconds after which the answer ends, counted from when its turn has come.
+            max_time: seconds after which the answer ends, from when its turn has come, reading the prompt included.
             cache_salt: up to 256 characters; what is kept of earlier requests is shared only by those with the same
                 salt, as in vLLM. Give each visitor another one, and nobody can find out by `cached_tokens` or by the
                 time to the first token what somebody else asked or showed: images too, since to know that a picture
@@ -317,7 +325,6 @@ class Phi3Vision:
             "repetition_penalty": repetition_penalty,
             "do_sample": temperature > 0,
             "eos_token_id": self._end_ids,
-            "max_time": max_time,
         }
         if temperature > 0:
             settings |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
@@ -328,9 +335,12 @@ class Phi3Vision:
         queued_at = time.perf_counter()
 
         def job() -> None:
-            stats.queued = time.perf_counter() - queued_at
+            began = time.perf_counter()
+            stats.queued = began - queued_at
+            if max_time is not None:
+                request.deadline = began + max_time
             try:
-                if not stop.is_set():
+                with suppress(AnswerStoppedError):
                     self._generate(request)
                 stats.stop_reason = self._stop_reason(streamer, stop, max_new_tokens)
             except RuntimeError as error:
@@ -377,18 +387,27 @@ class Phi3Vision:
 
     @torch.inference_mode()
     def _fits(self, request: _Request) -> bool:
-        """Run the model. Returns whether the memory sufficed."""
-        began = time.perf_counter()
+        """Run the model. Returns whether the memory sufficed.
+
+        Raises:
+            AnswerStoppedError: it was stopped, or its time is over, before there was a token.
+        """
         prompt, streamer, salt = request.prompt, request.streamer, request.cache_salt
         streamer.stats.cached_tokens = 0
         limit = self.model.config.original_max_position_embeddings
         generator = self._generator(request) if request.settings["do_sample"] else None
         try:
-            images = self._known(prompt)
-            begun = {}
-            if self._fast:  # a GPU begins with new images, so that what a CPU has to do meanwhile takes no time
-                new = [image for image in dict.fromkeys(images) if not self._prefixes.holds(image, salt)]
-                begun = {image: self._image_graphs(image.data) for image in new}
+            request.check()
+            with between_layers(request.check, self.device):
+                images, begun = [], {}
+                for image in self._known(prompt):
+                    request.check()
+                    images.append(image)
+                if self._fast:  # a GPU begins with new images, so that what a CPU has to do meanwhile takes no time
+                    for image in dict.fromkeys(images):
+                        if not self._prefixes.holds(image, salt):
+                            request.check()
+                            begun[image] = self._image_graphs(image.data)
             streamer.stats.prompt_tokens = count = len(prompt.ids)
             new_tokens = min(request.settings["max_new_tokens"], self.context_length - count)
             settings = {**request.settings, "max_new_tokens": new_tokens}
@@ -400,11 +419,22 @@ class Phi3Vision:
                 cache = roomy_cache(self.model.config.num_hidden_layers)
             inputs = {**self._inputs(prompt), "past_key_values": cache}
             if self._fast:
-                embeds = self._embeds(prompt, images, length, begun)
-                logits = self._fast.begin(inputs["input_ids"][0, length:], cache, embeds, longest)
-                all_images = partial(self._embeds, prompt, images, 0, {})
+                try:
+                    with between_layers(request.check, self.device):
+                        embeds = self._embeds(prompt, images, length, begun)
+                        request.check()
+                        logits = self._fast.begin(inputs["input_ids"][0, length:], cache, embeds, longest)
+                except AnswerStoppedError:
+                    cut(cache, length)  # what was there before is whole
+                    self._prefixes.put(keys[:length], cache, count > limit, salt)
+                    raise
                 inputs["custom_generate"] = partial(
-                    self._fast, streamer=streamer, logits=logits, all_images=all_images, generator=generator
+                    self._fast,
+                    streamer=streamer,
+                    logits=logits,
+                    all_images=partial(self._embeds, prompt, images, 0, {}),
+                    generator=generator,
+                    check=request.check,
                 )
             else:
                 # Keys beyond this many positions are rotated otherwise, all of a sequence's: see
@@ -413,10 +443,10 @@ class Phi3Vision:
                 inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
                 inputs |= self._images(prompt, images, 0 if crosses else length)
             streamer.next_tokens_are_prompt = True
-            if settings["max_time"] is not None:  # counted by `generate` from here on
-                settings["max_time"] = max(settings["max_time"] - (time.perf_counter() - began), 1e-3)
+            if request.deadline < math.inf:  # counted by `generate` from here on
+                settings["max_time"] = max(request.deadline - time.perf_counter(), 1e-3)
             stop = StopWhenSet(request.stop)
-            with self._as_generate_needs(generator):
+            with self._as_generate_needs(request, generator):
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[stop])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit, salt)
         except RuntimeError as error:
@@ -432,12 +462,18 @@ class Phi3Vision:
         return generator
 
     @contextmanager
-    def _as_generate_needs(self, generator: torch.Generator | None) -> Iterator[None]:
-        """What transformers' own loop can't be told is the process's meanwhile, and then as it was."""
+    def _as_generate_needs(self, request: _Request, generator: torch.Generator | None) -> Iterator[None]:
+        """What transformers' own loop can't be told is the thread's or the process's meanwhile, and then as it was."""
         if self._fast:
             yield
             return
-        with without_cudnn(self.device), _drawing_from(generator) if generator else nullcontext():
+
+        def check() -> None:
+            if not request.streamer.stats.new_tokens:  # later on it ends between tokens, with a cache that can be kept
+                request.check()
+
+        random = _drawing_from(generator) if generator else nullcontext()
+        with without_cudnn(self.device), random, between_layers(check, self.device):
             yield
 
     def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
@@ -445,10 +481,11 @@ class Phi3Vision:
         ids = torch.from_numpy(np.array([prompt.ids]))  # in a fifth of the time that torch takes for a list
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
-    def _known(self, prompt: Prompt) -> list[Pixels]:
-        """A prompt's images on the model's device, or those of earlier prompts that are equal."""
-        pixels = self.processor.image_processor.hd_pixels
-        return [self._prefixes.known(pixels(image, prompt.num_crops, self.device)) for image in prompt.images]
+    def _known(self, prompt: Prompt) -> Iterator[Pixels]:
+        """A prompt's images on the model's device, one by one, or those of earlier prompts that are equal."""
+        for image in prompt.images:
+            pixels = self.processor.image_processor.hd_pixels(image, prompt.num_crops, self.device)
+            yield self._prefixes.known(pixels)
 
     def _images(self, prompt: Prompt, images: list[Pixels], position: int) -> dict[str, torch.Tensor]:
         """What it takes of those of a prompt's images that begin at this position or later."""

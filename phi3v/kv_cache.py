@@ -69,6 +69,13 @@ def roomy_cache(layers: int) -> Cache:
     return Cache(layers=[RoomyLayer() for _ in range(layers)])
 
 
+def cut(cache: Cache, length: int) -> None:
+    """Keep the first positions of a cache that has at least so many."""
+    for layer in cache.layers:
+        if layer.is_initialized:
+            layer.set_length(length)
+
+
 def addresses(cache: Cache) -> torch.Tensor:
     """Where each layer's keys and values begin in memory, and for how many positions a head has room: (layers, 3)."""
     rooms = [layer.room for layer in cache.layers]
@@ -144,8 +151,7 @@ class PrefixCache:
         if length < WORTHWHILE:
             return None, 0
         self._entries.remove(entry)
-        for layer in entry.cache.layers:
-            layer.set_length(length)
+        cut(entry.cache, length)
         return entry.cache, length
 
     def put(self, tokens: Sequence[int | Pixels], cache: Cache, is_long: bool, salt: str | None = None) -> None:

@@ -120,7 +120,7 @@ class Prompter:
         texts = [part["text"] for message in guarded for part in message["content"] if part["type"] == "text"]
         most = sum(tokens) + sum(map(most_tokens, texts)) + most_tokens("") * (len(tokens) + len(guarded))
         if most >= self.context_length:
-            _ = prompt.ids
+            prompt.check_length(len(prompt.ids))
         for image in all_images:
             image.load()  # what can't be decoded fails here
         return prompt

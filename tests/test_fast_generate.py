@@ -149,6 +149,28 @@ def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, mo
     assert engine.answer(WORDS, max_new_tokens=2).stats.new_tokens == 2
 
 
+@pytest.mark.parametrize("wrong", ["unpacked", "gated", None])
+def test_no_answer_uses_kernels_that_are_not_known_to_work(few_large_blocks, endless_checkpoint, monkeypatch, wrong):
+    from phi3v.fast import generate, prompt_kernels
+
+    quantize = "int8" if wrong == "unpacked" else None  # the interpreter takes minutes for all of a model's weights
+    engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", quantize=quantize)
+    right, meanwhile, checks = engine.answer(WORDS, max_new_tokens=6).text, [], generate.close
+
+    def check(result, expected):
+        engine._prefixes.clear()
+        meanwhile.append(engine.answer(WORDS, max_new_tokens=6).text)
+        return checks(result, expected)
+
+    monkeypatch.setattr(generate, "close", check)
+    if wrong:
+        kernel = getattr(prompt_kernels, wrong)
+        monkeypatch.setattr(prompt_kernels, wrong, lambda *arguments: kernel(*arguments).neg_())
+    assert engine._fast.try_kernels() == (wrong is None)
+    assert meanwhile and set(meanwhile) == {right}
+    assert bool(engine._fast.between) == (wrong is None)
+
+
 @torch.inference_mode()
 def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch):
     monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Recorded)

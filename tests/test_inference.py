@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -241,7 +242,74 @@ def test_the_time_limit_holds_for_reading_the_prompt_too(endless, monkeypatch):
 
     monkeypatch.setattr(endless._fast, "begin", slow)
     stats = endless.answer("What?", max_new_tokens=4000, max_time=0.5).stats
-    assert (stats.stop_reason, stats.new_tokens) == ("time", 1)
+    assert (stats.stop_reason, stats.new_tokens) == ("time", 0)
+
+
+@pytest.fixture(params=["lean", "transformers"])
+def stoppable(request, endless_checkpoint):
+    """An engine with its own loop and one with transformers', and what its linear layers have computed so far."""
+    engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", num_crops=1)
+    if request.param == "transformers":
+        engine._fast = None
+    seen = []
+    for name, module in engine.model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda *_, name=name: seen.append(name))
+    return engine, seen
+
+
+def at(engine, place, action):
+    """Have something done when the first layer of the tower, or of the decoder, has computed its attention."""
+    tower = engine.model.model.vision_embed_tokens.img_processor
+    layers = next(module for name, module in tower.named_modules() if name.endswith("encoder.layers"))
+    module = layers[0].self_attn.q_proj if place == "tower" else engine.model.model.layers[0].self_attn.qkv_proj
+
+    def once(*_) -> None:
+        hook.remove()
+        action()
+
+    hook = module.register_forward_hook(once)
+
+
+@pytest.mark.parametrize("why", ["stopped", "time"])
+@pytest.mark.parametrize("place", ["tower", "decoder"])
+def test_an_answer_ends_between_layers_before_its_first_token(stoppable, page, place, why, monkeypatch):
+    engine, seen = stoppable
+    streams, ready, hours = [], threading.Event(), []
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + 3600 * len(hours))
+    monkeypatch.setattr("phi3v.inference.time", clock)
+
+    def action():
+        ready.wait()
+        streams[0].close() if why == "stopped" else hours.append(1)
+
+    at(engine, place, action)
+    streams.append(engine.stream("What?", images=[page], max_time=1800))
+    ready.set()
+    assert list(streams[0]) == []
+    stats = streams[0].stats
+    assert (stats.stop_reason, stats.new_tokens, stats.ttft) == (why, 0, None)
+    assert any("vision" in name for name in seen)
+    assert any(name.endswith("qkv_proj") for name in seen) == (place == "decoder")
+    assert not any("layers.1." in name for name in seen if place == "tower" or "vision" not in name)
+    ended = engine.answer("What?", images=[page], max_new_tokens=5)
+    assert ended.stats.cached_tokens == 0
+    assert ended.stats.new_tokens == 5
+
+
+def test_what_was_known_before_a_stopped_prompt_stays_known(stoppable, endless, page):
+    engine, _ = stoppable
+    engine.answer("What?", images=[page], max_new_tokens=2)
+    streams, ready = [], threading.Event()
+    at(engine, "decoder", lambda: (ready.wait(), streams[0].close()))
+    question = "And what else is there? " * 8
+    streams.append(engine.stream(question, images=[page], max_new_tokens=8))
+    ready.set()
+    assert list(streams[0]) == []
+    answer = engine.answer(question, images=[page], max_new_tokens=8)
+    endless._prefixes.clear()
+    assert answer.text == endless.answer(question, images=[page], max_new_tokens=8).text
+    assert answer.stats.cached_tokens == (0 if engine._fast is None else streams[0].stats.cached_tokens)
 
 
 @pytest.mark.parametrize("leave", ["close", "drop"])

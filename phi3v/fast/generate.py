@@ -13,6 +13,7 @@ from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
 from ..image_processing_phi3_v import CROP
+from ..interrupt import between_layers
 from ..kv_cache import roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
@@ -78,22 +79,20 @@ class FastGenerate:
         from . import prompt_kernels  # Triton comes with CUDA builds of torch only
 
         model, tower = self.model, self.model.model.vision_embed_tokens
+        quantized = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
+        # All is tried beside the model, which answers meanwhile; the weights one of each kind.
+        for linear in {(linear.bits, linear.weight.shape): linear for linear in quantized}.values():
+            stored = linear.weight, linear.scale, linear.bits
+            if not close(prompt_kernels.unpacked(*stored), unpacked(*stored)):
+                return False
         ids = torch.arange(32, device=model.device)
         expected = model(ids[None]).logits[0, -1]
         embeds = model.model.embed_tokens(ids)
-        quantized = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
-        works = False
-        try:
-            for linear in quantized:
-                linear.unpack = prompt_kernels.unpacked
-            logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
-            works = close(logits[0], expected)
-        finally:
-            if not works:
-                for linear in quantized:
-                    linear.unpack = unpacked
-        if not works:
+        logits = lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers), prompt_kernels)
+        if not close(logits[0], expected):
             return False
+        for linear in quantized:
+            linear.unpack = prompt_kernels.unpacked
         self.between = prompt_kernels
         if model.config.vision_config.hidden_act != "quick_gelu":
             return True
@@ -116,8 +115,15 @@ class FastGenerate:
         Returns:
             Logits (1, vocabulary) of the last token.
         """
-        length, model = cache.get_seq_length(), self.model
         self._use_threads(len(ids))
+        try:
+            return self._begin(ids, cache, images, longest)
+        except BaseException:
+            self._use_threads(FEW_TOKENS)
+            raise
+
+    def _begin(self, ids: torch.LongTensor, cache: Cache, images: Images, longest: int) -> torch.Tensor:
+        length, model = cache.get_seq_length(), self.model
         ids = ids.to(model.device, non_blocking=True)
         if self.chunk and not images and self.chunk.suits(length, len(ids)):
             return self.chunk(ids, cache)
@@ -140,6 +146,7 @@ class FastGenerate:
             logits: what `begin` returned.
             all_images: where all images begin, and their embeddings, for a sequence that passes 4096 positions.
             generator: of the random numbers, on the model's device, where tokens are sampled.
+            check: as of `between_layers`, for a sequence that passes 4096 positions.
         """
         try:
             return self._generate(*args, **kwargs)
@@ -159,6 +166,7 @@ class FastGenerate:
         logits: torch.Tensor,
         all_images: Callable[[], Images],
         generator: torch.Generator | None,
+        check: Callable[[], None],
         **others,
     ) -> torch.LongTensor:
         cache, count, longest = past_key_values, input_ids.shape[1], generation_config.max_length
@@ -209,7 +217,8 @@ class FastGenerate:
                 layer.set_length(count if goes_on else count - 1)
             if not done:  # all keys are rotated anew
                 cache.reset()
-                logits = self.begin(ids[0, :count], cache, all_images(), longest)
+                with between_layers(check, device):
+                    logits = self.begin(ids[0, :count], cache, all_images(), longest)
         streamer.end()
         return known[:, :count]
 
