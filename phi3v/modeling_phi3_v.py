@@ -1,7 +1,7 @@
 """Phi-3-Vision model: transformers' `Phi3Model` and `CLIPVisionModel`, joined as in Microsoft's `modeling_phi3_v.py`.
 
-Module names are those of the published checkpoint, so it loads and saves without a mapping of ours; transformers' own
-mapping of CLIP's names covers the image tower.
+Module names are those of the published model, the image tower's too, so whatever goes by name fits: checkpoints,
+adapters, lists of modules to train.
 """
 
 import torch
@@ -9,6 +9,8 @@ from torch import nn
 from transformers import CLIPVisionModel, GenerationMixin, Phi3Model, Phi3PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.utils import can_return_tuple
@@ -65,13 +67,26 @@ class Phi3VRotaryEmbedding(nn.Module):
         return (angles.cos() * self.attention_scaling).to(x.dtype), (angles.sin() * self.attention_scaling).to(x.dtype)
 
 
+class Phi3VVisionTransformer(CLIPVisionModel):
+    """transformers' CLIP under a name of its own: names of CLIP's tensors are not rewritten when it is in here."""
+
+
+class Phi3VImageTower(nn.Module):
+    """The CLIP tower as its child `vision_model`, where it was published."""
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__()
+        self.vision_model = Phi3VVisionTransformer(config.vision_config)
+
+
 class Phi3VImageEmbedding(nn.Module):
     """Crops to embeddings: the CLIP tower, the 2x2 merge with separators, the projection."""
 
     def __init__(self, config: Phi3VConfig):
         super().__init__()
         vision_size = config.vision_config.hidden_size
-        self.img_processor = CLIPVisionModel(config.vision_config)
+        self.img_processor = Phi3VImageTower(config)
+        self.layer_idx: int = config.img_processor.get("layer_idx", -2)
         merged_size = 4 * vision_size
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged_size))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged_size))
@@ -80,16 +95,30 @@ class Phi3VImageEmbedding(nn.Module):
             nn.GELU(),
             nn.Linear(config.hidden_size, config.hidden_size),
         )
+        self.freeze_unused()
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The tower's layers that are run."""
+        vision_model = self.img_processor.vision_model
+        count = self.layer_idx if self.layer_idx >= 0 else vision_model.config.num_hidden_layers + 1 + self.layer_idx
+        return list(vision_model.encoder.layers[:count])
+
+    def freeze_unused(self) -> None:
+        """Have no gradients for what the checkpoint holds and nobody runs: data-parallel training waits for all."""
+        vision_model, layers = self.img_processor.vision_model, self.layers
+        for unused in (vision_model.encoder.layers[len(layers) :], vision_model.post_layernorm):
+            unused.requires_grad_(False)
 
     def encode(self, crops: torch.Tensor) -> torch.Tensor:
         """(crops, 3, 336, 336) to patch features (crops, 576, vision size).
 
-        The layer before CLIP's last, without the class token and without the final norm. The last layer, which the
-        checkpoint holds, is not run.
+        Those of the layer that `layer_idx` says, CLIP's last but one in the published models, without the class token
+        and without the final norm.
         """
-        tower = self.img_processor
+        tower = self.img_processor.vision_model
         hidden_states = tower.pre_layrnorm(tower.embeddings(crops))
-        for layer in tower.encoder.layers[:-1]:
+        for layer in self.layers:
             hidden_states = layer(hidden_states, None)
         return hidden_states[:, 1:]
 
@@ -131,12 +160,47 @@ class Phi3VImageEmbedding(nn.Module):
         return self.img_projection(torch.cat(merged))
 
 
+class AlsoRead(WeightRenaming):
+    """A name under which a tensor is found too. It is written under the published one."""
+
+    def reverse_transform(self) -> WeightRenaming:
+        return WeightRenaming("(?!)", "")  # matches nothing
+
+
+ALSO_READ = [
+    # transformers 5 writes the tower so, where it is a `CLIPVisionModel` that was not loaded from a checkpoint.
+    AlsoRead(
+        r"\bimg_processor\.(?=(?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)", "img_processor.vision_model."
+    ),
+    # What trainers put around modules, and save with them.
+    AlsoRead(r"^(?:(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module)\.)+", ""),
+    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
+]
+register_checkpoint_conversion_mapping(Phi3VConfig.model_type, ALSO_READ, overwrite=True)
+
+
+def published_name(name: str) -> str:
+    """A tensor's name in the published checkpoint, from one that trainers give it."""
+    for other in ALSO_READ:
+        name, _ = other.rename_source_key(name)
+    return name
+
+
 class Phi3VPreTrainedModel(Phi3PreTrainedModel):
     config: Phi3VConfig
     input_modalities = ("image", "text")
     _no_split_modules = ["Phi3DecoderLayer", "Phi3VImageEmbedding"]
     # A second name of `model.embed_tokens.weight` in some conversions of the checkpoint.
     _keys_to_ignore_on_load_unexpected = [r"vision_embed_tokens\.wte\.weight"]
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As everywhere, with parameters that are never used frozen: see `Phi3VImageEmbedding.freeze_unused`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+            if isinstance(module, Phi3VImageEmbedding):
+                module.freeze_unused()
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -156,6 +220,10 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         super().__init__(config)
         self.rotary_emb = Phi3VRotaryEmbedding(config)
         self.vision_embed_tokens = Phi3VImageEmbedding(config)
+        # Some recipes for training delete what isn't run, and save the rest.
+        numbers = range(len(self.vision_embed_tokens.layers), config.vision_config.num_hidden_layers)
+        unused = "|".join(["post_layernorm", *(rf"encoder\.layers\.{number}" for number in numbers)])
+        self._keys_to_ignore_on_load_missing = {rf"img_processor\.vision_model\.(?:{unused})\."}
         self.post_init()
 
     def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:

@@ -142,6 +142,34 @@ def test_unsupported_layout_is_named():
         phi3v.Phi3VConfig(embd_layer={"hd_transform_order": "glb_sub"})
 
 
+@pytest.mark.parametrize(
+    ("img_processor", "words"),
+    [({"type_feature": "cls_patch"}, "type_feature.*cls_patch"), ({"layer_idx": -26}, "layer_idx.*24 layers")],
+)
+def test_unsupported_features_of_the_tower_are_named(img_processor, words):
+    with pytest.raises(ValueError, match=words):
+        phi3v.Phi3VConfig(img_processor={"name": "clip_vision_model", **img_processor})
+
+
+@pytest.mark.parametrize("layer_idx", [-3, 2, -1])
+@torch.no_grad()
+def test_features_come_from_the_layer_that_the_configuration_says(layer_idx, model):
+    config = AutoConfig.from_pretrained(CHECKPOINT)
+    config.img_processor["layer_idx"] = layer_idx
+    embedding = AutoModelForCausalLM.from_pretrained(
+        CHECKPOINT, config=config, dtype="float32"
+    ).model.vision_embed_tokens
+    tower, crops = model.model.vision_embed_tokens.img_processor.vision_model, torch.randn(1, 3, 336, 336)
+    states = [tower.pre_layrnorm(tower.embeddings(crops))]
+    for layer in tower.encoder.layers:
+        states.append(layer(states[-1], None))
+    assert torch.equal(embedding.encode(crops), states[layer_idx][:, 1:])
+    trained = [name for name, p in embedding.img_processor.named_parameters() if p.requires_grad]
+    assert any(".layers.1." in name for name in trained)
+    assert any(".layers.3." in name for name in trained) == (layer_idx == -1)
+    assert not any("post_layernorm" in name for name in trained)
+
+
 def test_messages_with_images(processor):
     image = picture(500, 300)
     messages = [
@@ -177,7 +205,7 @@ def test_messages_with_images(processor):
 def test_attention_implementations_agree(attn_implementation, model, processor):
     inputs = processor(text=PROMPT.format("What is this?"), images=picture(700, 300), num_crops=4)
     other = AutoModelForCausalLM.from_pretrained(CHECKPOINT, attn_implementation=attn_implementation, dtype="float32")
-    tower = other.model.vision_embed_tokens.img_processor
+    tower = other.model.vision_embed_tokens.img_processor.vision_model
     assert other.config._attn_implementation == tower.config._attn_implementation == attn_implementation
     with torch.no_grad():
         torch.testing.assert_close(other(**inputs).logits, model(**inputs).logits, rtol=0, atol=3e-4)

@@ -23,8 +23,8 @@ class LeanTower:
 
     def __init__(self, tower: Phi3VImageEmbedding, between: ModuleType):
         self.between = between
-        self.clip = tower.img_processor
-        self.layers = list(self.clip.encoder.layers[:-1])
+        self.clip = tower.img_processor.vision_model
+        self.layers = tower.layers
         self.qkv = [_together(layer.self_attn) for layer in self.layers]
 
     @torch.no_grad()
