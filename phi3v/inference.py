@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.attention import sdpa_kernel
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from .checkpoint import load_checkpoint
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
@@ -109,7 +109,7 @@ class Phi3Vision:
         quantize: str | None = None,
         here: bool = False,
     ) -> "Phi3Vision":
-        """Load a checkpoint.
+        """Load a checkpoint, or an adapter with the checkpoint that it was trained on, merged.
 
         Args:
             model: a name on the Hub or a local folder; by default the bundled preview model.
@@ -122,7 +122,8 @@ class Phi3Vision:
             here: load on the calling thread, as ZeroGPU needs it, instead of the engine's own.
 
         Raises:
-            ValueError: a setting is unknown or can't be had on this machine.
+            ValueError: a setting is unknown or can't be had on this machine; the checkpoint is of another kind,
+                incomplete, damaged, or needs a package that is not installed.
             OSError: the checkpoint can't be found or fetched.
         """
         _check(num_crops=num_crops)
@@ -133,21 +134,20 @@ class Phi3Vision:
         def load():
             picked_device = pick_device(device)
             picked_dtype = pick_dtype(dtype, picked_device)
-            loaded = AutoModelForImageTextToText.from_pretrained(
-                model,
-                revision=revision,
+            loaded, processor = load_checkpoint(
+                str(model),
+                revision,
                 dtype=picked_dtype,
                 attn_implementation=pick_attention(attn_implementation, picked_device, picked_dtype),
                 device_map="cpu" if quantize else picked_device,
-                use_safetensors=True,
             )
             if quantize:
                 quantize_decoder(loaded, quantize, picked_device)
-            elif picked_device.type == "cpu" and is_small(loaded):
+            elif picked_device.type == "cpu" and is_small(loaded) and suits(loaded):
                 if dtype == "auto":
                     loaded.float()  # a large product may be quicker in bfloat16, those of one token are not
                 lay_out(loaded)
-            return loaded, AutoProcessor.from_pretrained(model, revision=revision)
+            return loaded, processor
 
         # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
         # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from httpx import TransportError
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from tqdm.auto import tqdm
 
+from .checkpoint import FILES
 from .device import pick_device
 from .inference import PREVIEW_MODEL, Phi3Vision
 from .options import Options
@@ -17,15 +27,6 @@ from .zero import keep, on_zero_gpu
 PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
 # What Phi-3-Vision takes, by quantisation. In bfloat16: weights 7.7 GiB, the rest for an image at 16 crops.
 PHI_3_VISION_GIB = {None: 10, "int8": 6.5, "int4": 5}
-FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]  # neither pickled weights nor Python
-
-NOT_FETCHED = (
-    "LocalEntryNotFoundError",
-    "IncompleteSnapshotError",
-    "ConnectError",
-    "ConnectTimeout",
-    "HfHubHTTPError",
-)
 
 log = logging.getLogger("phi3v")
 
@@ -167,21 +168,21 @@ def public_name(model: str) -> str:
 
 
 def explain(model: str, error: Exception) -> str:
-    """What went wrong while loading and what to do, in words for a person."""
-    model, name = public_name(model), type(error).__name__
+    """What went wrong while loading and what to do, in words for a person that name no folder but by its last part."""
+    model = public_name(model)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return f"The memory does not hold {model}. Try --dtype bfloat16, or a machine with more."
-    if name == "GatedRepoError" or name == "RepositoryNotFoundError":
-        return f"The Hub has no model {model}, or not for you. Check the name, or log in with `hf auth login`."
-    if name == "RevisionNotFoundError":
+    if isinstance(error, RevisionNotFoundError):
         return f"The Hub has no such revision of {model}. Check --revision."
-    if name in ("HFValidationError", "NotADirectoryError"):
+    if isinstance(error, RepositoryNotFoundError):  # a gated one's too
+        return f"The Hub has no model {model}, or not for you. Check the name, or log in with `hf auth login`."
+    if isinstance(error, HFValidationError | NotADirectoryError):
         return f"{model} is neither a folder here nor the name of a model on the Hub. Check --model."
-    if name in NOT_FETCHED:
+    if isinstance(error, LocalEntryNotFoundError | HfHubHTTPError | OfflineModeIsEnabled | TransportError):
         return (
             f"{model} could not be fetched from the Hub. Check the connection; or download it where there is one "
             f"(`hf download {model}`) and pass its folder with --model."
         )
-    if isinstance(error, ValueError):
-        return f"{model} could not be loaded: {error}"
-    return f"{model} could not be loaded ({name}); the server's log says more."
+    if isinstance(error, ValueError):  # of a setting, or a `CheckpointError`
+        return f"{model} could not be loaded. {error}"
+    return f"{model} could not be loaded ({type(error).__name__}); the server's log says more."
