@@ -13,10 +13,13 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.core_model_loading import WeightRenaming
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-from transformers.utils import can_return_tuple
+from transformers.utils import can_return_tuple, logging
 
 from .configuration_phi3_v import PUBLISHED_EOS_TOKEN_ID, Phi3VConfig
 from .image_processing_phi3_v import CROP, num_image_tokens
+
+
+logger = logging.get_logger(__name__)
 
 
 class Phi3VRotaryEmbedding(nn.Module):
@@ -280,10 +283,16 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
     def from_pretrained(cls, *args, **kwargs):
         """As everywhere. A checkpoint without `generation_config.json` stops at the chat's end tokens.
 
-        transformers would take `eos_token_id` from the raw `config.json`, where the published one names `</s>`.
+        transformers would take `eos_token_id` from the raw `config.json`, where the published one names `</s>`. And it
+        would not tie the head to the embeddings, where `tie_word_embeddings` asks for that, if the checkpoint has a
+        head of its own; the releases that the reference was written for do.
         """
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.tie_word_embeddings and model.lm_head.weight is not model.model.embed_tokens.weight:
+            logger.warning("The checkpoint's `lm_head` is not used: its configuration ties it to the embeddings.")
+            model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+            model.tie_weights(recompute_mapping=False)
         if model.generation_config.eos_token_id == PUBLISHED_EOS_TOKEN_ID:
             model.generation_config.eos_token_id = model.config.eos_token_id
         if model.generation_config.pad_token_id is None:

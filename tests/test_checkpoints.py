@@ -221,6 +221,23 @@ def test_weights_that_are_missing_are_named(folder, weights):
         Phi3Vision.from_pretrained(folder(tensors=part))
 
 
+def test_a_head_that_the_configuration_ties_is_the_embeddings(folder, weights, question, tmp_path):
+    """As in transformers 4.44, where the published code runs, though the checkpoint has a head of its own."""
+    model = load(folder(tie_word_embeddings=True))
+    assert torch.equal(model.lm_head.weight, weights["model.embed_tokens.weight"])
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    model.save_pretrained(tmp_path / "again")
+    assert set(load_file(tmp_path / "again" / "model.safetensors")) == NAMES - {"lm_head.weight"}
+    again, _ = load_checkpoint(_with_tokenizer(tmp_path / "again"), dtype="float32")
+    assert torch.equal(logits(again, question), logits(model, question))
+
+
+def _with_tokenizer(folder):
+    for file in CHECKPOINT.glob("*token*.json"):
+        shutil.copy(file, folder)
+    return str(folder)
+
+
 def test_layers_that_are_never_run_may_be_missing(folder, weights, question, model):
     unused = ("vision_model.encoder.layers.3.", "vision_model.post_layernorm.")
     used = {name: tensor for name, tensor in weights.items() if not any(part in name for part in unused)}
