@@ -18,7 +18,6 @@ from transformers.utils import can_return_tuple, logging
 from .configuration_phi3_v import PUBLISHED_EOS_TOKEN_ID, Phi3VConfig
 from .image_processing_phi3_v import CROP, num_image_tokens
 
-
 logger = logging.get_logger(__name__)
 
 
@@ -234,22 +233,35 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         return self.vision_embed_tokens(pixel_values, image_sizes)
 
     def embed(
-        self, input_ids: torch.LongTensor, pixel_values: torch.Tensor | None, image_sizes: torch.Tensor | None
+        self,
+        input_ids: torch.LongTensor | None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Input embeddings (batch, tokens, hidden size), image positions filled in the order of the images.
+
+        Of `inputs_embeds`, where there are no ids, those are filled that are the embedding of `image_token_id`.
 
         Raises:
             ValueError: the image positions are not as many as the images' embeddings.
         """
-        inputs_embeds = self.embed_tokens(input_ids)
         if pixel_values is None:
-            return inputs_embeds
-        positions = input_ids == self.config.image_token_id
+            return self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        if image_sizes is None:
+            raise ValueError("`pixel_values` came without `image_sizes`. Pass all that the processor returns.")
+        image_token_id = self.config.image_token_id
+        if input_ids is not None:
+            positions = input_ids == image_token_id
+        else:
+            image_token = self.embed_tokens(torch.tensor(image_token_id, device=inputs_embeds.device))
+            positions = (inputs_embeds == image_token).all(-1)
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
         wanted = sum(num_image_tokens(*size) for size in image_sizes.tolist())
         if positions.sum() != wanted:  # asked before the images are encoded: a GPU would have to end that first
-            raise ValueError(
-                f"{int(positions.sum())} image positions in `input_ids`; `image_sizes` asks for {wanted}."
-            )
+            name = "inputs_embeds" if input_ids is None else "input_ids"
+            raise ValueError(f"{int(positions.sum())} image positions in `{name}`; `image_sizes` asks for {wanted}.")
         image_embeds = self.get_image_features(pixel_values, image_sizes).to(inputs_embeds)
         return inputs_embeds.masked_scatter(positions[..., None], image_embeds)
 
@@ -259,12 +271,28 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         pixel_values: torch.Tensor | None = None,
         image_sizes: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
-        """As `Phi3Model.forward`, and `pixel_values`, `image_sizes` as from the processor."""
-        if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids, pixel_values, image_sizes)
-        return super().forward(inputs_embeds=inputs_embeds, **kwargs)
+        """As `Phi3Model.forward`, and `pixel_values`, `image_sizes` as from the processor.
+
+        By default positions are counted where `attention_mask` is not 0: what is padded is rotated as it is alone.
+        """
+        inputs_embeds = self.embed(input_ids, pixel_values, image_sizes, inputs_embeds)
+        if position_ids is None and isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
+            tokens = inputs_embeds.shape[1]
+            length = tokens + (0 if past_key_values is None else past_key_values.get_seq_length())
+            if attention_mask.shape[1] == length:
+                position_ids = (attention_mask.cumsum(-1)[:, -tokens:] - 1).clamp(min=0)
+        return super().forward(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
 
 
 class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
@@ -315,6 +343,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        num_logits_to_keep: int | None = None,
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """As `Phi3ForCausalLM.forward`, and images.
@@ -325,6 +354,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             image_sizes: (images, 2), height and width in pixels, multiples of 336.
             labels: (batch, tokens), -100 where no loss is wanted.
             logits_to_keep: how many positions from the end get logits; 0 for all.
+            num_logits_to_keep: its name in older releases of transformers, which scripts still pass.
 
         Returns:
             `logits` (batch, tokens kept, vocabulary), `loss` with `labels`, `past_key_values`.
@@ -340,6 +370,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
+        logits_to_keep = logits_to_keep if num_logits_to_keep is None else num_logits_to_keep
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
@@ -379,7 +410,9 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
-        if inputs.get("pixel_values") is not None and inputs["input_ids"].shape[1] < input_ids.shape[1]:
+        ids = inputs.get("input_ids")  # none where the prompt's embeddings are read
+        goes_on = ids is not None and (inputs_embeds is not None or ids.shape[1] < input_ids.shape[1])
+        if goes_on and inputs.get("pixel_values") is not None:
             self._leave_out_cached_images(inputs)
         return inputs
 
