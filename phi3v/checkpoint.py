@@ -25,6 +25,13 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 OTHER_WEIGHTS, OTHER_WEIGHTS_PICKLED = "non_lora_state_dict.safetensors", "non_lora_state_dict.bin"
 # Of a model on the Hub: neither Python nor pickled weights. The one pickle is fetched to be named, not to be opened.
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", OTHER_WEIGHTS_PICKLED]
+SETTINGS = (
+    "config.json",
+    "adapter_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 LFS_POINTER = b"version https://git-lfs"
 NAMES = 3  # that a message tells at most
 
@@ -60,7 +67,8 @@ def load_checkpoint(model: str, revision: str | None = None, **settings) -> tupl
         raise
     except ImportError as error:  # of the package that a quantised one needs, say
         raise CheckpointError(f"It needs a package that is not installed here ({error}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:  # the libraries' own
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, SafetensorError) as error:
+        # The libraries' own words are for programmers, and may name folders.
         raise CheckpointError(f"Its files don't fit together ({type(error).__name__}); the log says more.") from error
     tokens, rows = max(processor.tokenizer.get_vocab().values()), loaded.config.vocab_size
     if tokens >= rows or processor.image_token_id != loaded.config.image_token_id:
@@ -102,6 +110,8 @@ def _names(folder: Path) -> set[str]:
                     f"{name} is a pointer of Git LFS instead of the file. Run `git lfs pull` in the folder, or fetch "
                     "the model with `hf download`."
                 )
+        if name in SETTINGS:
+            _read_json(folder / name)
     return names
 
 

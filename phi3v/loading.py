@@ -118,7 +118,8 @@ class EngineLoader:
             keep(engine)
             self.state = LoadState("ready", model, problem=problem)
         except Exception as error:
-            log.warning("Loading %s failed: %s: %s", model, type(error).__name__, error)
+            cause = error.__cause__ or error  # which words for a person may leave out
+            log.warning("Loading %s failed: %s: %s", model, type(cause).__name__, cause)
             self.state = LoadState("failed", model, problem=explain(model, error))
             if options.model == "auto" and not is_preview:
                 self.use_preview()

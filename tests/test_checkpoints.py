@@ -1,14 +1,18 @@
 """Checkpoints and adapters as people have them: made with the published code, renamed by trainers, incomplete."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import torch
 from conftest import PREVIEW_MODEL, REFERENCE
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -17,6 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import phi3v
 from phi3v import Phi3Vision
 from phi3v.checkpoint import load_checkpoint
+from phi3v.loading import EngineLoader, explain
+from phi3v.options import Options
 
 CHECKPOINT = REFERENCE / "checkpoint"
 NAMES = set(json.loads((CHECKPOINT / "model.safetensors.index.json").read_text())["weight_map"])
@@ -266,3 +272,119 @@ def test_an_adapter_that_was_not_merged_is_named(folder, weights):
     name = "model.layers.0.mlp.down_proj.lora_A.default.weight"
     with pytest.raises(ValueError, match=f"{name}.*Merge"):
         Phi3Vision.from_pretrained(folder(tensors={**weights, name: torch.zeros(8, 128)}))
+
+
+def said(folder, **options):
+    """What the page says of it."""
+    loader = EngineLoader(Options(model=str(folder), device="cpu", **options)).start()
+    assert loader.wait(60)
+    assert loader.state.stage == "failed"
+    assert str(folder.parent) not in loader.state.problem and "log says" not in loader.state.problem
+    return loader.state.problem
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "The folder is empty"),
+        ({"README.md": "Hello"}, "no weights in safetensors"),
+        ({"model-Q4_K_M.gguf": "GGUF"}, "GGUF"),
+        ({"config.json": '{"model_type": "phi3_v"}', "model.onnx": "x"}, "ONNX"),
+        ({"config.json": '{"model_type": "phi3_v"}', "pytorch_model.bin": "x"}, "pickled.*save_pretrained"),
+        ({"config.json": '{"model_type": "phi3"}'}, "text alone"),
+        ({"config.json": '{"model_type": "llava"}'}, "another architecture, llava"),
+        ({"config.json": '{"model_type": "phi3'}, "config.json is damaged"),
+        ({"config.json": "version https://git-lfs.github.com/spec/v1"}, "Git LFS"),
+        ({"adapter_config.json": "{}", "adapter_model.bin": "x"}, "adapter without adapter_model.safetensors"),
+    ],
+    ids=lambda value: next(iter(value), "empty") if isinstance(value, dict) else "",
+)
+def test_what_is_no_checkpoint_is_explained(files, words, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    assert re.search(f"^mine could not be loaded. .*{words}", said(folder))
+
+
+def cut(file):
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+
+
+def point(file):
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("model.safetensors", cut, "model.safetensors is damaged, or only a part"),
+        ("model.safetensors", point, "Git LFS"),
+        ("config.json", Path.unlink, "no config.json. Copy it"),
+        ("tokenizer.json", Path.unlink, "no tokenizer. Copy tokenizer.json"),
+        ("tokenizer.json", lambda file: shutil.copy(PREVIEW_MODEL / file.name, file), "tokenizer is another model's"),
+        ("tokenizer.json", cut, "tokenizer.json is damaged"),
+    ],
+    ids=["half", "pointer", "configuration", "tokenizer", "vocabulary", "half a tokenizer"],
+)
+def test_what_a_folder_lacks_is_explained(name, change, words, folder):
+    place = folder()
+    change(place / name)
+    assert re.search(words, said(place))
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    place = shutil.copytree(CHECKPOINT, tmp_path / "part")
+    (place / "model-00002-of-00002.safetensors").unlink()
+    assert "missing: model-00002-of-00002.safetensors" in said(place)
+
+
+def test_weights_of_another_vocabulary_are_explained(folder):
+    assert "lm_head.weight is (32064, 64) and should be (32060, 64)" in said(folder(vocab_size=32060))
+
+
+def test_settings_that_contradict_each_other_are_told_from_a_crash(folder):
+    with pytest.raises(ValueError, match="don't fit together"):
+        Phi3Vision.from_pretrained(folder(vocab_size=100))  # less than the padding token's id
+
+
+def test_weights_that_were_not_gathered_are_explained(folder, weights):
+    empty = {**weights, "model.embed_tokens.weight": torch.zeros(0)}
+    assert "ZeRO-3" in said(folder(tensors=empty))
+
+
+def test_a_quantised_folder_without_its_package_is_explained(folder):
+    words = said(folder(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}))
+    assert "bitsandbytes" in words and "pip install" in words
+
+
+def test_without_settings_images_are_prepared_as_published(folder, question, caplog):
+    _, processor = load_checkpoint(str(folder(leave_out=["preprocessor_config.json"])), dtype="float32")
+    assert "preprocessor_config.json" in caplog.text
+    image = Image.open(REFERENCE / "public" / "images" / "square_400.png")
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is shown?"}]}],
+        add_generation_prompt=True,
+    )
+    inputs = processor(text=prompt, images=[image], num_crops=4)
+    assert all(torch.equal(inputs[name], question[name]) for name in question)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RepositoryNotFoundError, "no model somebody/model, or not for you"),
+        (GatedRepoError, "no model somebody/model, or not for you"),
+        (RevisionNotFoundError, "no such revision"),
+    ],
+)
+def test_answers_of_the_hub_are_explained(error, words):
+    response = httpx.Response(404, request=httpx.Request("GET", "http://127.0.0.1/"))
+    assert words in explain("somebody/model", error("…", response=response))
+
+
+def test_other_words_that_may_name_a_folder_are_not_shown():
+    assert explain("somebody/model", OSError("/home/somebody/secret")).endswith(
+        "could not be loaded (OSError); the server's log says more."
+    )
