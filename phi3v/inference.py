@@ -18,7 +18,7 @@ from .checkpoint import load_checkpoint
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
-from .fast.forward import OF_ANY_SHAPE, is_small, lay_out, suits
+from .fast.forward import OF_ANY_SHAPE, Layers, is_plain, is_small, lay_out, suits
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
@@ -94,6 +94,7 @@ class Phi3Vision:
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
+        self._layers = Layers(self.model)
         self._fast = FastGenerate(self.model) if suits(self.model) else None
         self._image_graphs = ImageGraphs(self.model, processor.image_processor, BOUNDS["num_crops"][1])
 
@@ -143,7 +144,7 @@ class Phi3Vision:
             )
             if quantize:
                 quantize_decoder(loaded, quantize, picked_device)
-            elif picked_device.type == "cpu" and is_small(loaded) and suits(loaded):
+            elif picked_device.type == "cpu" and is_small(loaded) and is_plain(loaded):
                 if dtype == "auto":
                     loaded.float()  # a large product may be quicker in bfloat16, those of one token are not
                 lay_out(loaded)
@@ -193,6 +194,27 @@ class Phi3Vision:
             log.warning("Not all that makes it fast could be made ready: %s: %s", type(error).__name__, error)
         finally:
             gc.unfreeze()
+
+    @property
+    def _fast(self) -> FastGenerate | None:
+        """The engine's own loop, as long as the model's layers are those that it was made for.
+
+        An adapter that is loaded into `model` puts its layers in their place. From then on transformers' loop is used,
+        and nothing is kept of prompts, since adapters can be switched unseen.
+        """
+        if not self._layers.are_the_same():
+            log.warning("Layers of the model were changed. Answers take longer, and prompts are read anew each time.")
+            self._layers = Layers(self.model)
+            self._own_loop = None
+            self.model.model.vision_embed_tokens.__dict__.pop("encode", None)  # `LeanTower`
+            self._prefixes.clear()
+        if not self._layers.are_plain:
+            self._prefixes.clear()
+        return self._own_loop
+
+    @_fast.setter
+    def _fast(self, loop: FastGenerate | None) -> None:
+        self._own_loop = loop
 
     @property
     def is_preview(self) -> bool:
