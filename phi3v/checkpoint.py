@@ -154,7 +154,10 @@ def _check_safetensors(file: Path) -> None:
 
 
 def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCausalLM:
-    _check_architecture(PretrainedConfig.get_config_dict(model, revision=revision)[0])
+    config, _ = PretrainedConfig.get_config_dict(model, revision=revision)
+    _check_architecture(config)
+    if "quantization_config" in config:  # of another dtype, transformers would convert only a part
+        settings = {**settings, "dtype": "auto"}
     loaded, report = Phi3VForCausalLM.from_pretrained(
         model,
         revision=revision,

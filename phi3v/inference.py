@@ -142,6 +142,8 @@ class Phi3Vision:
                 attn_implementation=pick_attention(attn_implementation, picked_device, picked_dtype),
                 device_map="cpu" if quantize else picked_device,
             )
+            if quantize and not is_plain(loaded):
+                raise ValueError("The checkpoint is quantised already. Leave out --quantize.")
             if quantize:
                 quantize_decoder(loaded, quantize, picked_device)
             elif picked_device.type == "cpu" and is_small(loaded) and is_plain(loaded):

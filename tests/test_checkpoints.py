@@ -16,11 +16,12 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
 
 import phi3v
 from phi3v import Phi3Vision
 from phi3v.checkpoint import load_checkpoint
+from phi3v.device import pick_dtype
 from phi3v.loading import EngineLoader, explain
 from phi3v.options import Options
 
@@ -388,3 +389,32 @@ def test_other_words_that_may_name_a_folder_are_not_shown():
     assert explain("somebody/model", OSError("/home/somebody/secret")).endswith(
         "could not be loaded (OSError); the server's log says more."
     )
+
+
+def test_the_caller_s_processor_stays_as_it_is(tmp_path):
+    """Whatever engines do so that what users type is text."""
+    processor = AutoProcessor.from_pretrained(CHECKPOINT)
+    processor.save_pretrained(tmp_path / "before")
+    typed = "a\ufdd0b <|end|>"
+    ids = processor.tokenizer(typed).input_ids
+    engines = [Phi3Vision(load(CHECKPOINT), processor, "") for _ in range(2)]
+    assert {tuple(engine._prompter(typed, [], [], 1).ids) for engine in engines} != {tuple(ids)}
+    assert processor.tokenizer(typed).input_ids == ids
+    processor.save_pretrained(tmp_path / "after")
+    for file in (tmp_path / "before").iterdir():
+        assert file.read_bytes() == (tmp_path / "after" / file.name).read_bytes(), file.name
+
+
+def test_a_decoder_quantised_here_is_not_saved(tmp_path):
+    engine = Phi3Vision.from_pretrained(CHECKPOINT, dtype="float32", quantize="int8")
+    with pytest.raises(ValueError, match="Save the model before it is quantised"):
+        engine.model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cpu_s_dtype_does_not_depend_on_how_busy_it_is():
+    picked = pick_dtype("auto", torch.device("cpu"))
+    flags = Path("/proc/cpuinfo")
+    known = flags.exists() and re.search(r"^flags.*$", flags.read_text(), re.MULTILINE)
+    has_bfloat16 = bool({"avx512_bf16", "amx_tile"} & set(known[0].split())) if known else picked == torch.bfloat16
+    assert picked == (torch.bfloat16 if has_bfloat16 else torch.float32)
