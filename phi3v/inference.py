@@ -154,8 +154,12 @@ class Phi3Vision:
 
         # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
         # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.
-        loaded, processor = load() if here else worker.submit(load)[1].result()
-        return cls(loaded, processor, str(model), num_crops, worker)
+        try:
+            loaded, processor = load() if here else worker.submit(load)[1].result()
+            return cls(loaded, processor, str(model), num_crops, worker)
+        except BaseException:
+            worker.close()
+            raise
 
     def warm_up(self) -> None:
         """On a CUDA GPU: make ready what makes answers fastest. Until then they are made as elsewhere.

@@ -65,21 +65,23 @@ class EngineLoader:
 
     def wake(self) -> None:
         """Begin to load, if nobody has."""
-        with self._lock:
-            if self.state.stage != "asleep":
-                return
-            self.state = LoadState("loading", self.state.model)
         self.start()
 
-    def start(self) -> "EngineLoader":
-        """Begin to load. Returns at once; on ZeroGPU, which takes only what the main thread loads, at the end."""
-        if self.state.stage == "asleep":
-            self.state = LoadState("loading", self.state.model)
-        self._settled.clear()
+    def start(self, model: str | None = None) -> "EngineLoader":
+        """Begin to load, if nobody has, or after a failure another model.
+
+        Returns at once; on ZeroGPU, which takes only what the main thread loads, at the end.
+        """
+        with self._lock:
+            if self.state.stage != ("asleep" if model is None else "failed"):
+                return self
+            model = model or self.state.model
+            self.state = LoadState("loading", model, problem=self.state.problem)
+            self._settled.clear()
         if on_zero_gpu():
-            self._load(self.state.model)
+            self._load(model)
         else:
-            threading.Thread(target=self._load, args=(self.state.model,), name="phi3v-load", daemon=True).start()
+            threading.Thread(target=self._load, args=(model,), name="phi3v-load", daemon=True).start()
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -88,11 +90,7 @@ class EngineLoader:
 
     def use_preview(self) -> None:
         """After a failure: load the bundled model instead."""
-        with self._lock:
-            if self.state.stage != "failed":
-                return
-            self.state = LoadState("loading", str(PREVIEW_MODEL), problem=self.state.problem)
-        self.start()
+        self.start(str(PREVIEW_MODEL))
 
     def _load(self, model: str) -> None:
         options, problem = self.options, self.state.problem

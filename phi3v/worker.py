@@ -38,6 +38,12 @@ class Worker:
                 self._thread.start()
         return ticket, future
 
+    def close(self) -> None:
+        """End the thread after the jobs that are queued."""
+        with self._lock:
+            if self._thread is not None:
+                self._jobs.put(None)
+
     def ahead_of(self, ticket: int) -> int:
         """How many jobs have to end before this one begins."""
         return max(0, ticket - self._finished)
@@ -48,7 +54,11 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            job, future = self._jobs.get()
+            queued = self._jobs.get()
+            if queued is None:
+                return
+            job, future = queued
+            del queued
             try:
                 future.set_result(job())
             except BaseException as error:  # reaches the caller through the future

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -418,3 +419,26 @@ def test_the_cpu_s_dtype_does_not_depend_on_how_busy_it_is():
     known = flags.exists() and re.search(r"^flags.*$", flags.read_text(), re.MULTILINE)
     has_bfloat16 = bool({"avx512_bf16", "amx_tile"} & set(known[0].split())) if known else picked == torch.bfloat16
     assert picked == (torch.bfloat16 if has_bfloat16 else torch.float32)
+
+
+def test_loading_that_failed_leaves_no_thread(tmp_path):
+    before = set(threading.enumerate())
+    for _ in range(3):
+        with pytest.raises(ValueError, match="empty"):
+            Phi3Vision.from_pretrained(tmp_path, device="cpu")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_the_bundled_model_after_a_failure(tmp_path):
+    loader = EngineLoader(Options(model=str(tmp_path), device="cpu"))
+    loader.use_preview()  # nothing has failed yet
+    assert loader.state.stage == "asleep"
+    loader.wake()
+    loader.wake()
+    assert loader.wait(60) and loader.state.stage == "failed"
+    words = loader.state.problem
+    loader.use_preview()
+    assert loader.wait(60) and loader.engine.is_preview
+    assert loader.state.problem == words
