@@ -38,7 +38,7 @@ def full_size(
         model.lm_head.weight[config.eos_token_id] = 0
     model.tie_weights()
     model.model.rotary_emb.reset_frequencies()
-    tower = model.model.vision_embed_tokens.img_processor.embeddings
+    tower = model.model.vision_embed_tokens.img_processor.vision_model.embeddings
     tower.position_ids.copy_(torch.arange(tower.num_positions))
     model.generation_config.eos_token_id = config.eos_token_id
     model.generation_config.pad_token_id = config.pad_token_id

@@ -23,7 +23,7 @@ class Limits:
         """Of a prompt with so many crops: two operations for each weight that a token or patch meets, and four for
         each pair of them and hidden channel, of which the decoder's causal mask leaves half."""
         config, vision = model.config, model.config.vision_config
-        tower = model.model.vision_embed_tokens.img_processor.encoder.layers[:-1]
+        tower = model.model.vision_embed_tokens.layers
         patches = (vision.image_size // vision.patch_size) ** 2 + 1
         decoder = 2 * _numel(model.model.layers) * tokens
         decoder += 2 * config.num_hidden_layers * config.hidden_size * tokens**2

@@ -6,6 +6,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
     AutoProcessor,
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -22,6 +23,7 @@ AutoConfig.register("phi3_v", Phi3VConfig)
 AutoModel.register(Phi3VConfig, Phi3VModel)
 AutoModelForCausalLM.register(Phi3VConfig, Phi3VForCausalLM)
 AutoModelForImageTextToText.register(Phi3VConfig, Phi3VForCausalLM)
+AutoModelForMultimodalLM.register(Phi3VConfig, Phi3VForCausalLM)
 AutoImageProcessor.register(Phi3VConfig, image_processor_classes={"pil": Phi3VImageProcessor})
 AutoTokenizer.register(Phi3VConfig, fast_tokenizer_class=PreTrainedTokenizerFast)
 AutoProcessor.register(Phi3VConfig, Phi3VProcessor)

@@ -28,7 +28,7 @@ class Phi3VConfig(Phi3Config):
 
     Args:
         img_processor (`dict`): the image tower. `vision_config` in it gives the sizes of another CLIP vision
-            transformer than ViT-L/14-336.
+            transformer than ViT-L/14-336, `layer_idx` whose features are taken (-2, the last layer but one).
         embd_layer (`dict`): how image features become embeddings. The one layout that was published is supported:
             HD transform, learnable separators, sub-image before global view, MLP projection.
         image_token_id (`int`, defaults to 32044): the token `<|image|>`, which marks image positions in `input_ids`.
@@ -67,6 +67,7 @@ class Phi3VConfig(Phi3Config):
     def _check_layout(self) -> None:
         wanted = {
             "img_processor.name": (self.img_processor.get("name"), "clip_vision_model"),
+            "img_processor.type_feature": (self.img_processor.get("type_feature", "patch"), "patch"),
             "embd_layer.use_hd_transform": (self.embd_layer.get("use_hd_transform", True), True),
             "embd_layer.with_learnable_separator": (self.embd_layer.get("with_learnable_separator", True), True),
             "embd_layer.hd_transform_order": (self.embd_layer.get("hd_transform_order", "sub_glb"), "sub_glb"),
@@ -75,6 +76,9 @@ class Phi3VConfig(Phi3Config):
         for key, (given, supported) in wanted.items():
             if given != supported:
                 raise ValueError(f"`{key}` is {given!r}; this model supports {supported!r}.")
+        layer, layers = self.img_processor.get("layer_idx", -2), self.vision_config.num_hidden_layers
+        if not isinstance(layer, int) or not -layers - 1 <= layer <= layers:
+            raise ValueError(f"`img_processor.layer_idx` is {layer!r}; the image tower has {layers} layers.")
 
     def to_dict(self) -> dict:
         """The published layout, where other readers of the format (vLLM) look for the keys.

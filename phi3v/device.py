@@ -1,6 +1,6 @@
 """Picks where and how the model runs: device, dtype, attention."""
 
-import time
+import platform
 
 import torch
 from transformers.utils import is_flash_attn_2_available
@@ -28,7 +28,7 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The dtype asked for, or bfloat16; float16 on a GPU without bfloat16; float32 on a CPU where that is faster.
+    """The dtype asked for, or bfloat16; float16 on a GPU without bfloat16; float32 on a CPU without bfloat16.
 
     Raises:
         ValueError: the dtype is not one of bfloat16, float16, float32.
@@ -40,7 +40,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
-        return min((torch.bfloat16, torch.float32), key=_cpu_seconds)
+        return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
     return torch.bfloat16 if _mps_has_bfloat16(device) else torch.float16
 
 
@@ -88,12 +88,8 @@ def _mps_has_bfloat16(device: torch.device) -> bool:
     return True
 
 
-def _cpu_seconds(dtype: torch.dtype) -> float:
-    """Time of a small matrix product: CPUs without bfloat16 instructions emulate them, several times slower."""
-    left, right = torch.ones(512, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
-    best = float("inf")
-    for _ in range(20):
-        started = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - started)
-    return best
+def _cpu_has_bfloat16() -> bool:
+    """Whether a CPU has instructions for bfloat16: without, products of it are emulated, several times slower."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

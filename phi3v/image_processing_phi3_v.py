@@ -11,6 +11,7 @@ from PIL import Image
 from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.image_transforms import to_pil_image
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ImageInput, make_flat_list_of_images
+from transformers.processing_utils import ImagesKwargs
 from transformers.utils import TensorType
 
 from .pixels import planar, rgbx
@@ -96,6 +97,10 @@ def num_image_tokens(height: int, width: int) -> int:
     return (rows * columns + 1) * TOKENS_PER_CROP_SIDE**2 + 1 + (rows + 1) * TOKENS_PER_CROP_SIDE
 
 
+class Phi3VImagesKwargs(ImagesKwargs, total=False):
+    num_crops: int | None
+
+
 class Phi3VImageProcessor(BaseImageProcessor):
     """Images to normalised 336-pixel crops.
 
@@ -105,6 +110,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
     """
 
     model_input_names = ["pixel_values", "image_sizes"]
+    valid_kwargs = Phi3VImagesKwargs
 
     def __init__(
         self,

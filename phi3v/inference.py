@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from .checkpoint import load_checkpoint
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .errors import GPU_FAILED, EngineFailedError, is_lost, is_out_of_memory
 from .fast.chunk_graph import ChunkGraph
 from .fast.decode_graph import DecodeGraph
-from .fast.forward import is_small, lay_out, suits, without_cudnn
+from .fast.forward import Layers, is_plain, is_small, lay_out, suits, without_cudnn
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
@@ -121,6 +121,7 @@ class Phi3Vision:
         self._prefixes = PrefixCache(memory_to_spare(self.device))
         self._end_ids = self._find_end_ids()
         self._worker = worker or Worker("phi3v")
+        self._layers = Layers(self.model)
         self._fast = FastGenerate(self.model) if suits(self.model) else None
         self._image_graphs = ImageGraphs(self.model, processor.image_processor, BOUNDS["num_crops"][1])
 
@@ -136,7 +137,7 @@ class Phi3Vision:
         quantize: str | None = None,
         here: bool = False,
     ) -> "Phi3Vision":
-        """Load a checkpoint.
+        """Load a checkpoint, or an adapter with the checkpoint that it was trained on, merged.
 
         Args:
             model: a name on the Hub or a local folder; by default the bundled preview model.
@@ -149,7 +150,8 @@ class Phi3Vision:
             here: load on the calling thread, as ZeroGPU needs it, instead of the engine's own.
 
         Raises:
-            ValueError: a setting is unknown or can't be had on this machine.
+            ValueError: a setting is unknown or can't be had on this machine; the checkpoint is of another kind,
+                incomplete, damaged, or needs a package that is not installed.
             OSError: the checkpoint can't be found or fetched.
         """
         _check(num_crops=num_crops)
@@ -162,21 +164,22 @@ class Phi3Vision:
             if picked_device.type == "cuda" and not here:
                 torch.cuda.set_device(picked_device)  # each thread has its own
             picked_dtype = pick_dtype(dtype, picked_device)
-            loaded = AutoModelForImageTextToText.from_pretrained(
-                model,
-                revision=revision,
+            loaded, processor = load_checkpoint(
+                str(model),
+                revision,
                 dtype=picked_dtype,
                 attn_implementation=pick_attention(attn_implementation, picked_device, picked_dtype),
                 device_map="cpu" if quantize else picked_device,
-                use_safetensors=True,
             )
+            if quantize and not is_plain(loaded):
+                raise ValueError("The checkpoint is quantised already. Leave out --quantize.")
             if quantize:
                 quantize_decoder(loaded, quantize, picked_device)
-            elif picked_device.type == "cpu" and is_small(loaded):
+            elif picked_device.type == "cpu" and is_small(loaded) and is_plain(loaded):
                 if dtype == "auto":
                     loaded.float()  # a large product may be quicker in bfloat16, those of one token are not
                 lay_out(loaded)
-            return loaded, AutoProcessor.from_pretrained(model, revision=revision)
+            return loaded, processor
 
         # All of torch's work is done by one thread: OpenMP keeps a pool of threads for each thread that computes, and
         # with more than one pool on a CPU they no longer wait for each other awake, which costs a third of the speed.
@@ -242,6 +245,27 @@ class Phi3Vision:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    @property
+    def _fast(self) -> FastGenerate | None:
+        """The engine's own loop, as long as the model's layers are those that it was made for.
+
+        An adapter that is loaded into `model` puts its layers in their place. From then on transformers' loop is used,
+        and nothing is kept of prompts, since adapters can be switched unseen.
+        """
+        if not self._layers.are_the_same():
+            log.warning("Layers of the model were changed. Answers take longer, and prompts are read anew each time.")
+            self._layers = Layers(self.model)
+            self._own_loop = None
+            self.model.model.vision_embed_tokens.__dict__.pop("encode", None)  # `LeanTower`
+            self._prefixes.clear()
+        if not self._layers.are_plain:
+            self._prefixes.clear()
+        return self._own_loop
+
+    @_fast.setter
+    def _fast(self, loop: FastGenerate | None) -> None:
+        self._own_loop = loop
 
     @property
     def is_preview(self) -> bool:

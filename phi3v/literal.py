@@ -17,9 +17,10 @@ def in_whole_characters(text: str) -> str:
 def literal_text(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     """A function that marks a text so that `tokenizer` reads none of it as markup.
 
-    Every character that an added token begins with (`<`) is followed by a guard character, so neither `<|end|>` nor
-    `<|image_1|>` is found in the text. The tokenizer's normaliser, which runs after added tokens have been cut out, is
-    extended to drop the guard: the ids are those of the plain characters.
+    The tokenizer is changed by it: give it a copy of one that others use. Every character that an added token begins
+    with (`<`) is followed by a guard character, so neither `<|end|>` nor `<|image_1|>` is found in the text. The
+    tokenizer's normaliser, which runs after added tokens have been cut out, is extended to drop the guard: the ids are
+    those of the plain characters.
     """
     backend = tokenizer.backend_tokenizer
     steps = [normalizers.Replace(GUARD, "")]

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from httpx import TransportError
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from tqdm.auto import tqdm
 
+from .checkpoint import FILES
 from .device import pick_device
 from .fair_semaphore import FairSemaphore
 from .inference import PREVIEW_MODEL, Phi3Vision
@@ -18,15 +28,6 @@ from .zero import keep, on_zero_gpu
 PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
 # What Phi-3-Vision takes, by quantisation. In bfloat16: weights 7.7 GiB, the rest for an image at 16 crops.
 PHI_3_VISION_GIB = {None: 10, "int8": 6.5, "int4": 5}
-FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]  # neither pickled weights nor Python
-
-NOT_FETCHED = (
-    "LocalEntryNotFoundError",
-    "IncompleteSnapshotError",
-    "ConnectError",
-    "ConnectTimeout",
-    "HfHubHTTPError",
-)
 
 log = logging.getLogger("phi3v")
 
@@ -66,21 +67,23 @@ class EngineLoader:
 
     def wake(self) -> None:
         """Begin to load, if nobody has."""
-        with self._lock:
-            if self.state.stage != "asleep":
-                return
-            self.state = LoadState("loading", self.state.model)
         self.start()
 
-    def start(self) -> "EngineLoader":
-        """Begin to load. Returns at once; on ZeroGPU, which takes only what the main thread loads, at the end."""
-        if self.state.stage == "asleep":
-            self.state = LoadState("loading", self.state.model)
-        self._settled.clear()
+    def start(self, model: str | None = None) -> "EngineLoader":
+        """Begin to load, if nobody has, or after a failure another model.
+
+        Returns at once; on ZeroGPU, which takes only what the main thread loads, at the end.
+        """
+        with self._lock:
+            if self.state.stage != ("asleep" if model is None else "failed"):
+                return self
+            model = model or self.state.model
+            self.state = LoadState("loading", model, problem=self.state.problem)
+            self._settled.clear()
         if on_zero_gpu():
-            self._load(self.state.model)
+            self._load(model)
         else:
-            threading.Thread(target=self._load, args=(self.state.model,), name="phi3v-load", daemon=True).start()
+            threading.Thread(target=self._load, args=(model,), name="phi3v-load", daemon=True).start()
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -89,11 +92,7 @@ class EngineLoader:
 
     def use_preview(self) -> None:
         """After a failure: load the bundled model instead."""
-        with self._lock:
-            if self.state.stage != "failed":
-                return
-            self.state = LoadState("loading", str(PREVIEW_MODEL), problem=self.state.problem)
-        self.start()
+        self.start(str(PREVIEW_MODEL))
 
     def _load(self, model: str) -> None:
         options, problem = self.options, self.state.problem
@@ -119,7 +118,8 @@ class EngineLoader:
             keep(engine)
             self.state = LoadState("ready", model, problem=problem)
         except Exception as error:
-            log.warning("Loading %s failed: %s: %s", model, type(error).__name__, error)
+            cause = error.__cause__ or error  # which words for a person may leave out
+            log.warning("Loading %s failed: %s: %s", model, type(cause).__name__, cause)
             self.state = LoadState("failed", model, problem=explain(model, error))
             if options.model == "auto" and not is_preview:
                 self.use_preview()
@@ -169,21 +169,21 @@ def public_name(model: str) -> str:
 
 
 def explain(model: str, error: Exception) -> str:
-    """What went wrong while loading and what to do, in words for a person."""
-    model, name = public_name(model), type(error).__name__
+    """What went wrong while loading and what to do, in words for a person that name no folder but by its last part."""
+    model = public_name(model)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return f"The memory does not hold {model}. Try --dtype bfloat16, or a machine with more."
-    if name == "GatedRepoError" or name == "RepositoryNotFoundError":
-        return f"The Hub has no model {model}, or not for you. Check the name, or log in with `hf auth login`."
-    if name == "RevisionNotFoundError":
+    if isinstance(error, RevisionNotFoundError):
         return f"The Hub has no such revision of {model}. Check --revision."
-    if name in ("HFValidationError", "NotADirectoryError"):
+    if isinstance(error, RepositoryNotFoundError):  # a gated one's too
+        return f"The Hub has no model {model}, or not for you. Check the name, or log in with `hf auth login`."
+    if isinstance(error, HFValidationError | NotADirectoryError):
         return f"{model} is neither a folder here nor the name of a model on the Hub. Check --model."
-    if name in NOT_FETCHED:
+    if isinstance(error, LocalEntryNotFoundError | HfHubHTTPError | OfflineModeIsEnabled | TransportError):
         return (
             f"{model} could not be fetched from the Hub. Check the connection; or download it where there is one "
             f"(`hf download {model}`) and pass its folder with --model."
         )
-    if isinstance(error, ValueError):
-        return f"{model} could not be loaded: {error}"
-    return f"{model} could not be loaded ({name}); the server's log says more."
+    if isinstance(error, ValueError):  # of a setting, or a `CheckpointError`
+        return f"{model} could not be loaded. {error}"
+    return f"{model} could not be loaded ({type(error).__name__}); the server's log says more."

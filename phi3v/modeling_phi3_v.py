@@ -1,7 +1,7 @@
 """Phi-3-Vision model: transformers' `Phi3Model` and `CLIPVisionModel`, joined as in Microsoft's `modeling_phi3_v.py`.
 
-Module names are those of the published checkpoint, so it loads and saves without a mapping of ours; transformers' own
-mapping of CLIP's names covers the image tower.
+Module names are those of the published model, the image tower's too, so whatever goes by name fits: checkpoints,
+adapters, lists of modules to train.
 """
 
 import torch
@@ -9,12 +9,16 @@ from torch import nn
 from transformers import CLIPVisionModel, GenerationMixin, Phi3Model, Phi3PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-from transformers.utils import can_return_tuple
+from transformers.utils import can_return_tuple, logging
 
 from .configuration_phi3_v import PUBLISHED_EOS_TOKEN_ID, Phi3VConfig
 from .image_processing_phi3_v import CROP, num_image_tokens
+
+logger = logging.get_logger(__name__)
 
 
 class Phi3VRotaryEmbedding(nn.Module):
@@ -65,13 +69,26 @@ class Phi3VRotaryEmbedding(nn.Module):
         return (angles.cos() * self.attention_scaling).to(x.dtype), (angles.sin() * self.attention_scaling).to(x.dtype)
 
 
+class Phi3VVisionTransformer(CLIPVisionModel):
+    """transformers' CLIP under a name of its own: names of CLIP's tensors are not rewritten when it is in here."""
+
+
+class Phi3VImageTower(nn.Module):
+    """The CLIP tower as its child `vision_model`, where it was published."""
+
+    def __init__(self, config: Phi3VConfig):
+        super().__init__()
+        self.vision_model = Phi3VVisionTransformer(config.vision_config)
+
+
 class Phi3VImageEmbedding(nn.Module):
     """Crops to embeddings: the CLIP tower, the 2x2 merge with separators, the projection."""
 
     def __init__(self, config: Phi3VConfig):
         super().__init__()
         vision_size = config.vision_config.hidden_size
-        self.img_processor = CLIPVisionModel(config.vision_config)
+        self.img_processor = Phi3VImageTower(config)
+        self.layer_idx: int = config.img_processor.get("layer_idx", -2)
         merged_size = 4 * vision_size
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged_size))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged_size))
@@ -80,16 +97,30 @@ class Phi3VImageEmbedding(nn.Module):
             nn.GELU(),
             nn.Linear(config.hidden_size, config.hidden_size),
         )
+        self.freeze_unused()
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The tower's layers that are run."""
+        vision_model = self.img_processor.vision_model
+        count = self.layer_idx if self.layer_idx >= 0 else vision_model.config.num_hidden_layers + 1 + self.layer_idx
+        return list(vision_model.encoder.layers[:count])
+
+    def freeze_unused(self) -> None:
+        """Have no gradients for what the checkpoint holds and nobody runs: data-parallel training waits for all."""
+        vision_model, layers = self.img_processor.vision_model, self.layers
+        for unused in (vision_model.encoder.layers[len(layers) :], vision_model.post_layernorm):
+            unused.requires_grad_(False)
 
     def encode(self, crops: torch.Tensor) -> torch.Tensor:
         """(crops, 3, 336, 336) to patch features (crops, 576, vision size).
 
-        The layer before CLIP's last, without the class token and without the final norm. The last layer, which the
-        checkpoint holds, is not run.
+        Those of the layer that `layer_idx` says, CLIP's last but one in the published models, without the class token
+        and without the final norm.
         """
-        tower = self.img_processor
+        tower = self.img_processor.vision_model
         hidden_states = tower.pre_layrnorm(tower.embeddings(crops))
-        for layer in tower.encoder.layers[:-1]:
+        for layer in self.layers:
             hidden_states = layer(hidden_states, None)
         return hidden_states[:, 1:]
 
@@ -131,12 +162,47 @@ class Phi3VImageEmbedding(nn.Module):
         return self.img_projection(torch.cat(merged))
 
 
+class AlsoRead(WeightRenaming):
+    """A name under which a tensor is found too. It is written under the published one."""
+
+    def reverse_transform(self) -> WeightRenaming:
+        return WeightRenaming("(?!)", "")  # matches nothing
+
+
+ALSO_READ = [
+    # transformers 5 writes the tower so, where it is a `CLIPVisionModel` that was not loaded from a checkpoint.
+    AlsoRead(
+        r"\bimg_processor\.(?=(?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)", "img_processor.vision_model."
+    ),
+    # What trainers put around modules, and save with them.
+    AlsoRead(r"^(?:(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module)\.)+", ""),
+    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
+]
+register_checkpoint_conversion_mapping(Phi3VConfig.model_type, ALSO_READ, overwrite=True)
+
+
+def published_name(name: str) -> str:
+    """A tensor's name in the published checkpoint, from one that trainers give it."""
+    for other in ALSO_READ:
+        name, _ = other.rename_source_key(name)
+    return name
+
+
 class Phi3VPreTrainedModel(Phi3PreTrainedModel):
     config: Phi3VConfig
     input_modalities = ("image", "text")
     _no_split_modules = ["Phi3DecoderLayer", "Phi3VImageEmbedding"]
     # A second name of `model.embed_tokens.weight` in some conversions of the checkpoint.
     _keys_to_ignore_on_load_unexpected = [r"vision_embed_tokens\.wte\.weight"]
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As everywhere, with parameters that are never used frozen: see `Phi3VImageEmbedding.freeze_unused`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+            if isinstance(module, Phi3VImageEmbedding):
+                module.freeze_unused()
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -156,6 +222,10 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         super().__init__(config)
         self.rotary_emb = Phi3VRotaryEmbedding(config)
         self.vision_embed_tokens = Phi3VImageEmbedding(config)
+        # Some recipes for training delete what isn't run, and save the rest.
+        numbers = range(len(self.vision_embed_tokens.layers), config.vision_config.num_hidden_layers)
+        unused = "|".join(["post_layernorm", *(rf"encoder\.layers\.{number}" for number in numbers)])
+        self._keys_to_ignore_on_load_missing = {rf"img_processor\.vision_model\.(?:{unused})\."}
         self.post_init()
 
     def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> torch.Tensor:
@@ -163,22 +233,35 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         return self.vision_embed_tokens(pixel_values, image_sizes)
 
     def embed(
-        self, input_ids: torch.LongTensor, pixel_values: torch.Tensor | None, image_sizes: torch.Tensor | None
+        self,
+        input_ids: torch.LongTensor | None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Input embeddings (batch, tokens, hidden size), image positions filled in the order of the images.
+
+        Of `inputs_embeds`, where there are no ids, those are filled that are the embedding of `image_token_id`.
 
         Raises:
             ValueError: the image positions are not as many as the images' embeddings.
         """
-        inputs_embeds = self.embed_tokens(input_ids)
         if pixel_values is None:
-            return inputs_embeds
-        positions = input_ids == self.config.image_token_id
+            return self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        if image_sizes is None:
+            raise ValueError("`pixel_values` came without `image_sizes`. Pass all that the processor returns.")
+        image_token_id = self.config.image_token_id
+        if input_ids is not None:
+            positions = input_ids == image_token_id
+        else:
+            image_token = self.embed_tokens(torch.tensor(image_token_id, device=inputs_embeds.device))
+            positions = (inputs_embeds == image_token).all(-1)
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
         wanted = sum(num_image_tokens(*size) for size in image_sizes.tolist())
         if positions.sum() != wanted:  # asked before the images are encoded: a GPU would have to end that first
-            raise ValueError(
-                f"{int(positions.sum())} image positions in `input_ids`; `image_sizes` asks for {wanted}."
-            )
+            name = "inputs_embeds" if input_ids is None else "input_ids"
+            raise ValueError(f"{int(positions.sum())} image positions in `{name}`; `image_sizes` asks for {wanted}.")
         image_embeds = self.get_image_features(pixel_values, image_sizes).to(inputs_embeds)
         return inputs_embeds.masked_scatter(positions[..., None], image_embeds)
 
@@ -188,12 +271,28 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         pixel_values: torch.Tensor | None = None,
         image_sizes: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
-        """As `Phi3Model.forward`, and `pixel_values`, `image_sizes` as from the processor."""
-        if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids, pixel_values, image_sizes)
-        return super().forward(inputs_embeds=inputs_embeds, **kwargs)
+        """As `Phi3Model.forward`, and `pixel_values`, `image_sizes` as from the processor.
+
+        By default positions are counted where `attention_mask` is not 0: what is padded is rotated as it is alone.
+        """
+        inputs_embeds = self.embed(input_ids, pixel_values, image_sizes, inputs_embeds)
+        if position_ids is None and isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
+            tokens = inputs_embeds.shape[1]
+            length = tokens + (0 if past_key_values is None else past_key_values.get_seq_length())
+            if attention_mask.shape[1] == length:
+                position_ids = (attention_mask.cumsum(-1)[:, -tokens:] - 1).clamp(min=0)
+        return super().forward(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
 
 
 class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
@@ -212,10 +311,16 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
     def from_pretrained(cls, *args, **kwargs):
         """As everywhere. A checkpoint without `generation_config.json` stops at the chat's end tokens.
 
-        transformers would take `eos_token_id` from the raw `config.json`, where the published one names `</s>`.
+        transformers would take `eos_token_id` from the raw `config.json`, where the published one names `</s>`. And it
+        would not tie the head to the embeddings, where `tie_word_embeddings` asks for that, if the checkpoint has a
+        head of its own; the releases that the reference was written for do.
         """
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.tie_word_embeddings and model.lm_head.weight is not model.model.embed_tokens.weight:
+            logger.warning("The checkpoint's `lm_head` is not used: its configuration ties it to the embeddings.")
+            model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+            model.tie_weights(recompute_mapping=False)
         if model.generation_config.eos_token_id == PUBLISHED_EOS_TOKEN_ID:
             model.generation_config.eos_token_id = model.config.eos_token_id
         if model.generation_config.pad_token_id is None:
@@ -238,6 +343,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        num_logits_to_keep: int | None = None,
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """As `Phi3ForCausalLM.forward`, and images.
@@ -248,6 +354,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             image_sizes: (images, 2), height and width in pixels, multiples of 336.
             labels: (batch, tokens), -100 where no loss is wanted.
             logits_to_keep: how many positions from the end get logits; 0 for all.
+            num_logits_to_keep: its name in older releases of transformers, which scripts still pass.
 
         Returns:
             `logits` (batch, tokens kept, vocabulary), `loss` with `labels`, `past_key_values`.
@@ -263,6 +370,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
+        logits_to_keep = logits_to_keep if num_logits_to_keep is None else num_logits_to_keep
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
@@ -302,7 +410,9 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
-        if inputs.get("pixel_values") is not None and inputs["input_ids"].shape[1] < input_ids.shape[1]:
+        ids = inputs.get("input_ids")  # none where the prompt's embeddings are read
+        goes_on = ids is not None and (inputs_embeds is not None or ids.shape[1] < input_ids.shape[1])
+        if goes_on and inputs.get("pixel_values") is not None:
             self._leave_out_cached_images(inputs)
         return inputs
 

@@ -1,6 +1,7 @@
 """A question with its images and what was said before, as the model takes it."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,9 +83,9 @@ class Prompter:
     """
 
     def __init__(self, processor: Phi3VProcessor, context_length: int):
-        self.processor = processor
+        self.processor = deepcopy(processor)  # the caller's stays as it is, to be used and saved
         self.context_length = context_length
-        self._literal = literal_text(processor.tokenizer)
+        self._literal = literal_text(self.processor.tokenizer)
 
     def __call__(
         self, question: str, images: Sequence[Image.Image], history: Sequence[dict], num_crops: int

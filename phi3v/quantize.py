@@ -61,14 +61,22 @@ def unpacked(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tens
 
 
 def quantize_decoder(model: nn.Module, kind: str, device: torch.device) -> None:
-    """Quantise a model's decoder, `int8` or `int4`, layer by layer on the way to its device."""
+    """Quantise a model's decoder, `int8` or `int4`, layer by layer on the way to its device.
+
+    Nobody could load it again, so saving it is a ValueError from then on.
+    """
     for layer in model.model.layers:
         for block in (layer.self_attn, layer.mlp):
             for name, module in list(block.named_children()):
                 if isinstance(module, nn.Linear):
                     setattr(block, name, QuantizedLinear(module.weight.data.to(device), BITS[kind]))
     model.lm_head = QuantizedLinear(model.lm_head.weight.data.to(device), 8)
+    model.save_pretrained = _refuse_to_save
     model.to(device)
+
+
+def _refuse_to_save(*args, **kwargs):
+    raise ValueError("A decoder that was quantised here can't be saved. Save the model before it is quantised.")
 
 
 def stored(linear: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

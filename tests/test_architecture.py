@@ -34,7 +34,7 @@ def test_auto_classes_load_a_published_folder():
         "import phi3v, transformers as t\n"
         f"folder = {str(CHECKPOINT)!r}\n"
         "for auto in (t.AutoConfig, t.AutoProcessor, t.AutoTokenizer, t.AutoImageProcessor, t.AutoModel,\n"
-        "             t.AutoModelForCausalLM, t.AutoModelForImageTextToText):\n"
+        "             t.AutoModelForCausalLM, t.AutoModelForImageTextToText, t.AutoModelForMultimodalLM):\n"
         "    print(auto.__name__, type(auto.from_pretrained(folder)).__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -47,6 +47,7 @@ def test_auto_classes_load_a_published_folder():
         "AutoModel": "Phi3VModel",
         "AutoModelForCausalLM": "Phi3VForCausalLM",
         "AutoModelForImageTextToText": "Phi3VForCausalLM",
+        "AutoModelForMultimodalLM": "Phi3VForCausalLM",
     }
 
 
@@ -142,6 +143,34 @@ def test_unsupported_layout_is_named():
         phi3v.Phi3VConfig(embd_layer={"hd_transform_order": "glb_sub"})
 
 
+@pytest.mark.parametrize(
+    ("img_processor", "words"),
+    [({"type_feature": "cls_patch"}, "type_feature.*cls_patch"), ({"layer_idx": -26}, "layer_idx.*24 layers")],
+)
+def test_unsupported_features_of_the_tower_are_named(img_processor, words):
+    with pytest.raises(ValueError, match=words):
+        phi3v.Phi3VConfig(img_processor={"name": "clip_vision_model", **img_processor})
+
+
+@pytest.mark.parametrize("layer_idx", [-3, 2, -1])
+@torch.no_grad()
+def test_features_come_from_the_layer_that_the_configuration_says(layer_idx, model):
+    config = AutoConfig.from_pretrained(CHECKPOINT)
+    config.img_processor["layer_idx"] = layer_idx
+    embedding = AutoModelForCausalLM.from_pretrained(
+        CHECKPOINT, config=config, dtype="float32"
+    ).model.vision_embed_tokens
+    tower, crops = model.model.vision_embed_tokens.img_processor.vision_model, torch.randn(1, 3, 336, 336)
+    states = [tower.pre_layrnorm(tower.embeddings(crops))]
+    for layer in tower.encoder.layers:
+        states.append(layer(states[-1], None))
+    assert torch.equal(embedding.encode(crops), states[layer_idx][:, 1:])
+    trained = [name for name, p in embedding.img_processor.named_parameters() if p.requires_grad]
+    assert any(".layers.1." in name for name in trained)
+    assert any(".layers.3." in name for name in trained) == (layer_idx == -1)
+    assert not any("post_layernorm" in name for name in trained)
+
+
 def test_messages_with_images(processor):
     image = picture(500, 300)
     messages = [
@@ -177,7 +206,7 @@ def test_messages_with_images(processor):
 def test_attention_implementations_agree(attn_implementation, model, processor):
     inputs = processor(text=PROMPT.format("What is this?"), images=picture(700, 300), num_crops=4)
     other = AutoModelForCausalLM.from_pretrained(CHECKPOINT, attn_implementation=attn_implementation, dtype="float32")
-    tower = other.model.vision_embed_tokens.img_processor
+    tower = other.model.vision_embed_tokens.img_processor.vision_model
     assert other.config._attn_implementation == tower.config._attn_implementation == attn_implementation
     with torch.no_grad():
         torch.testing.assert_close(other(**inputs).logits, model(**inputs).logits, rtol=0, atol=3e-4)
@@ -231,6 +260,41 @@ def test_embeddings_instead_of_ids(model, processor):
     from_embeds = model.generate(inputs_embeds=embeds, attention_mask=inputs.attention_mask, **settings)
     assert from_embeds.tolist() == greedy(model, inputs).tolist()
     assert len(model(**inputs, return_dict=False)[0]) == 1
+
+
+@torch.no_grad()
+def test_images_beside_embeddings(model, processor):
+    """As tuned prompts need it: image positions are filled among embeddings too."""
+    inputs = processor(text=PROMPT.format("What?"), images=picture(90, 90), num_crops=1)
+    embeds = model.model.embed_tokens(inputs.input_ids)
+    images = {name: inputs[name] for name in ("pixel_values", "image_sizes")}
+    assert torch.equal(model(inputs_embeds=embeds, **images).logits, model(**inputs).logits)
+    settings = {"max_new_tokens": 8, "do_sample": False}
+    generated = model.generate(inputs_embeds=embeds, attention_mask=inputs.attention_mask, **images, **settings)
+    assert generated.tolist() == greedy(model, inputs).tolist()
+    with pytest.raises(ValueError, match="0 image positions in `inputs_embeds`"):
+        model(inputs_embeds=embeds + 1, **images)
+    with pytest.raises(ValueError, match="without `image_sizes`"):
+        model(inputs.input_ids, inputs.pixel_values)
+
+
+def test_the_former_name_of_logits_to_keep(model, processor):
+    inputs = processor(text="<|user|>\nHello<|end|>\n<|assistant|>\n")
+    with torch.no_grad():
+        assert model(**inputs, num_logits_to_keep=2).logits.shape[1] == 2
+    assert greedy(model, inputs, num_logits_to_keep=1).tolist() == greedy(model, inputs).tolist()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@torch.no_grad()
+def test_a_forward_pass_beside_a_prompt_beyond_4096(side, model, processor):
+    """Without `position_ids`, as trainers call it."""
+    short, long = (f"<|user|>\n{text}<|end|>\n<|assistant|>\n" for text in ("What is the total?", "word " * 4100))
+    alone = model(**processor(text=short)).logits[0]
+    inputs = processor(text=[short, long], padding_side=side)
+    tokens = inputs.attention_mask[0].nonzero()[:, 0]
+    beside = model(**inputs, logits_to_keep=tokens).logits[0]
+    torch.testing.assert_close(beside, alone, rtol=0, atol=3e-4)
 
 
 def test_batch_beside_a_prompt_beyond_4096(model, processor):

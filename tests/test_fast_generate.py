@@ -8,13 +8,17 @@ import threading
 import pytest
 import torch
 from conftest import EXAMPLES
+from peft import LoraConfig
 from PIL import Image
+from transformers import AutoModelForCausalLM
 
 from phi3v import Phi3Vision
-from phi3v.fast import decode_graph, generate
+from phi3v.fast import decode_graph, forward, generate, prompt_kernels
 from phi3v.fast.chunk_graph import ChunkGraph
 from phi3v.fast.forward import without_cudnn
 from phi3v.fast.prompt_graphs import PromptGraphs
+from phi3v.fast.tower import LeanTower
+from phi3v.kv_cache import roomy_cache
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
@@ -137,6 +141,62 @@ def test_the_graphs_are_checked_before_they_are_used(few_large_blocks, endless_c
     assert graph.agrees() and chunk.agrees() and prompts.agrees()
     model.model.layers[0].input_layernorm.variance_epsilon = 0.5
     assert not graph.agrees()
+
+
+def with_adapter(model, std=0.006):
+    """With an adapter, which by default changes the logits by 5 to 6 % of their norm."""
+    torch.manual_seed(0)
+    model.add_adapter(LoraConfig(r=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=std)
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@torch.inference_mode()
+def test_an_adapter_that_is_left_out_is_told_from_rounding(dtype, endless_checkpoint):
+    """By less than what two results in bfloat16 may differ by."""
+    model = Phi3Vision.from_pretrained(endless_checkpoint, dtype=dtype).model
+    ids = torch.arange(40)
+
+    def logits():
+        return model(ids[None]).logits[0, -1], forward.exact_logits(model, ids)
+
+    embeds = model.model.embed_tokens(ids)
+    lean = forward.lean_forward(model, embeds, roomy_cache(model.config.num_hidden_layers))[0]
+    assert forward.close(lean, *logits())
+    with torch.inference_mode(False):
+        with_adapter(model)
+    assert 0.04 < (logits()[0].float() - lean).norm() / lean.norm() < 0.08
+    assert not forward.close(lean, *logits())
+
+
+def test_layers_of_other_libraries_are_left_to_themselves(endless_checkpoint):
+    model = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32").model
+    assert forward.suits(model)
+    assert not forward.suits(with_adapter(model))
+
+
+def test_an_adapter_loaded_later_is_not_left_out(few_large_blocks, endless_checkpoint):
+    """Nor is what was kept of prompts before it was there taken, or before it was switched off."""
+    engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")
+    engine._fast.graph = graph_of(engine.model)
+    tower = engine.model.model.vision_embed_tokens
+    tower.encode = LeanTower(tower, prompt_kernels)
+    before = engine.answer(WORDS, max_new_tokens=4)
+    with_adapter(engine.model, 0.1)
+    adapted = engine.answer(WORDS, max_new_tokens=4)
+    assert adapted.stats.cached_tokens == 0
+    assert engine._fast is None and "encode" not in tower.__dict__
+    fresh = Phi3Vision(with_adapter(plain_model(endless_checkpoint), 0.1), engine.processor, "")
+    assert adapted.text == fresh.answer(WORDS, max_new_tokens=4).text != before.text
+    engine.model.disable_adapters()
+    assert engine.answer(WORDS, max_new_tokens=4).text == before.text
+
+
+def plain_model(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="sdpa")
 
 
 def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, monkeypatch):

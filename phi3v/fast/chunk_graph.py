@@ -9,7 +9,7 @@ from transformers.cache_utils import Cache
 from ..kv_cache import addresses, roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
-from .forward import add_linear, close, normed
+from .forward import add_linear, close, exact_logits, normed
 
 ROWS = 64  # tokens at once
 WORTHWHILE = 256  # tokens; for more, launching operations one by one is no slower
@@ -42,7 +42,7 @@ class ChunkGraph:
         expected = self.model(ids[None], past_key_values=cache).logits[0, -1]
         for layer in cache.layers:
             layer.set_length(10)
-        return close(self(ids[10:], cache)[0], expected)
+        return close(self(ids[10:], cache)[0], expected, exact_logits(self.model, ids))
 
     @torch.inference_mode()
     def record(self, pool: tuple[int, int]) -> None:

@@ -7,6 +7,7 @@ prompt a quarter.
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from types import ModuleType
 
 import torch
@@ -17,6 +18,7 @@ from transformers.cache_utils import Cache
 
 from ..kv_cache import addresses
 from ..modeling_phi3_v import Phi3VForCausalLM
+from ..quantize import QuantizedLinear, unpacked
 
 
 class _CudnnSwitch:
@@ -63,7 +65,43 @@ def suits(model: Phi3VForCausalLM) -> bool:
         config.hidden_act == "silu"
         and config._attn_implementation in ("sdpa", "flash_attention_2")
         and (config.sliding_window or config.max_position_embeddings) >= config.max_position_embeddings
+        and is_plain(model)
     )
+
+
+def is_plain(model: nn.Module) -> bool:
+    """Whether a layer's weight is all that there is to it: whether no other library has put its own in its place.
+
+    The kernels read weights past a layer's own `forward`. An adapter's layer would be taken for what it is added to,
+    and another library's quantised weight for numbers.
+    """
+    for module in model.modules():
+        library = type(module).__module__.partition(".")[0]
+        if library not in ("torch", "transformers", __package__.partition(".")[0]):
+            return False
+        if isinstance(module, nn.Linear) and type(module) is not nn.Linear:
+            return False
+        if any(type(parameter.data) is not torch.Tensor for parameter in module.parameters(recurse=False)):
+            return False
+    linears = [linear for layer in model.model.layers for linear in _linears(layer)]
+    return {type(linear) for linear in [*linears, model.lm_head]} <= {nn.Linear, QuantizedLinear}
+
+
+def _linears(layer: nn.Module) -> tuple[nn.Module, ...]:
+    attention, mlp = layer.self_attn, layer.mlp
+    return attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
+
+
+class Layers:
+    """A model's modules as they are now. Asking whether they still are takes a few dozen microseconds."""
+
+    def __init__(self, model: nn.Module):
+        self.are_plain = is_plain(model)
+        self._children = [(module._modules, dict(module._modules)) for module in model.modules() if module._modules]
+
+    def are_the_same(self) -> bool:
+        """Whether none was put in the place of another since."""
+        return all(now == then for now, then in self._children)
 
 
 def is_small(model: Phi3VForCausalLM) -> bool:
@@ -74,7 +112,7 @@ def is_small(model: Phi3VForCausalLM) -> bool:
 def lay_out(model: Phi3VForCausalLM) -> None:
     """Store wide weights by columns: on a CPU a small one's product with one token then takes half the time."""
     for module in [*model.model.layers.modules(), model.lm_head]:
-        if isinstance(module, nn.Linear) and module.out_features > module.in_features:
+        if type(module) is nn.Linear and module.out_features > module.in_features:
             module.weight.data = module.weight.data.T.contiguous().T
 
 
@@ -140,9 +178,39 @@ def make_room(cache: Cache, model: Phi3VForCausalLM, length: int, room: int = 0)
         layer.set_length(length)
 
 
-def close(result: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two results of the same computation differ by rounding alone; bfloat16 at full size: 0.05."""
-    return bool((result.float() - expected.float()).norm() < 0.1 * expected.float().norm())
+@torch.inference_mode()
+def exact_logits(model: Phi3VForCausalLM, ids: torch.LongTensor) -> torch.Tensor:
+    """Logits (vocabulary) of the last of some tokens, (tokens,), in float32."""
+    decoder = model.model
+    x = decoder.embed_tokens(ids)[None].float()
+    positions = torch.arange(len(ids), device=ids.device)[None]
+    turns = decoder.rotary_emb(x, positions)
+    mask = torch.full((len(ids), len(ids)), float("-inf"), device=ids.device).triu_(1)[None, None]
+    for layer in decoder.layers:
+        x = exact(layer)(x, attention_mask=mask, position_ids=positions, position_embeddings=turns)
+    return exact(model.lm_head)(exact(decoder.norm)(x[0, -1]))
+
+
+def exact(module: nn.Module) -> nn.Module:
+    """A copy that computes in float32. Of a layer at a time, so that a large model's memory is not doubled."""
+    twin = deepcopy(module).float()
+    for part in twin.modules():
+        if isinstance(part, QuantizedLinear):
+            part.unpack = unpacked
+        if hasattr(part, "config"):
+            part.config._attn_implementation = "eager"  # flash-attn has no float32
+    return twin
+
+
+def close(result: torch.Tensor, expected: torch.Tensor, exact: torch.Tensor) -> bool:
+    """Whether a result is hardly further from what float32 gives than the model's own is.
+
+    In bfloat16 two results of a deep model, rounded independently, are up to 5 % of their norm apart, and an adapter
+    that was left out may change no more. But they are about equally far from the exact one, 0.9 to 1.3 times, and
+    what was left out adds to that distance at a right angle: with those 5 %, 3.5 become 6.1.
+    """
+    distance, own = ((each.float() - exact).norm() for each in (result, expected))
+    return bool(distance < max(1.5 * own, 0.01 * exact.norm()))
 
 
 def _turn_and_keep(

@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache
 from ..kv_cache import addresses, roomy_cache
 from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
-from .forward import add_linear, close, make_room, normed, rotation
+from .forward import add_linear, close, exact_logits, make_room, normed, rotation
 
 ROW_STEP = 128  # of tokens; cuDNN's attention, the fastest, plans each shape for 60 ms
 LONGEST = 4096
@@ -44,7 +44,7 @@ class PromptGraphs:
         expected, cache, size = self.model(ids[None]).logits[0, -1], roomy_cache(len(self.rooms)), _filled_up(40)
         self._begin(self.model.model.embed_tokens(ids), size, cache)
         self._run(size)
-        return close(self.logits[0], expected)
+        return close(self.logits[0], expected, exact_logits(self.model, ids))
 
     @torch.inference_mode()
     def record(self, size: int, pool: tuple[int, int]) -> None:

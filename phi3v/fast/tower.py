@@ -8,6 +8,7 @@ from torch.nn.functional import linear, pad
 from transformers import AttentionInterface
 
 from ..modeling_phi3_v import Phi3VImageEmbedding
+from .forward import exact
 
 
 class LeanTower:
@@ -23,8 +24,8 @@ class LeanTower:
 
     def __init__(self, tower: Phi3VImageEmbedding, between: ModuleType):
         self.between = between
-        self.clip = tower.img_processor
-        self.layers = list(self.clip.encoder.layers[:-1])
+        self.clip = tower.img_processor.vision_model
+        self.layers = tower.layers
         self.qkv = [_together(layer.self_attn) for layer in self.layers]
 
     @torch.no_grad()
@@ -61,6 +62,16 @@ class LeanTower:
         x[:, 0] = embeddings.class_embedding + places[0]
         torch.add(linear(patches.flatten(1, 2), weight), places[1:], out=x[:, 1:])
         return self.clip.pre_layrnorm(x)
+
+
+@torch.inference_mode()
+def exact_features(tower: Phi3VImageEmbedding, crops: torch.Tensor) -> torch.Tensor:
+    """As `Phi3VImageEmbedding.encode`, in float32."""
+    clip = tower.img_processor.vision_model
+    x = exact(clip.pre_layrnorm)(exact(clip.embeddings)(crops.float()))
+    for layer in tower.layers:
+        x = exact(layer)(x, None)
+    return x[:, 1:]
 
 
 def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
