@@ -25,6 +25,7 @@ from .fast.forward import Layers, is_plain, is_small, lay_out, suits, without_cu
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
+from .image_processing_phi3_v import hd_transform
 from .interrupt import AnswerStoppedError, between_layers
 from .kv_cache import Pixels, PrefixCache, cut, roomy_cache
 from .processing_phi3_v import Phi3VProcessor
@@ -283,6 +284,16 @@ class Phi3Vision:
     def idle(self) -> bool:
         """Whether no request is running or waiting."""
         return self._worker.idle
+
+    def transformed(self, image: Image.Image, num_crops: int | None = None) -> Image.Image | None:
+        """An image as the HD transform makes it: in its place it gives the same answers, and takes less to prepare.
+
+        Returns:
+            RGB, both sides multiples of 336 pixels; None where transforming it again would change it.
+        """
+        num_crops = num_crops or self.num_crops
+        result = hd_transform(image, num_crops)
+        return result if hd_transform(result, num_crops) is result else None
 
     def image_tokens(self, sizes: Sequence[tuple[int, int]], num_crops: int | None = None) -> list[int]:
         """Prompt positions that images of these sizes (width, height in pixels) would take."""

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from .checkpoint import FILES
 from .device import pick_device
 from .fair_semaphore import FairSemaphore
+from .image_cache import ImageCache
 from .inference import PREVIEW_MODEL, Phi3Vision
 from .options import Options
 from .zero import keep, on_zero_gpu
@@ -61,6 +62,7 @@ class EngineLoader:
         self.options = options
         self.engine: Phi3Vision | None = None
         self.places = FairSemaphore(options.concurrency)  # of requests whose images are in memory
+        self.images = ImageCache()
         self._settled = threading.Event()
         self._lock = threading.Lock()
         self.state = LoadState("asleep", resolve_model(options))

@@ -9,11 +9,13 @@ import gradio as gr
 import pytest
 import spaces
 from conftest import EXAMPLES
-from phi3v.ui.streaming import Query, answers
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.ui import streaming
+from phi3v.loading import EngineLoader
+from phi3v.options import parse_options
+from phi3v.ui import answers as page_answers
+from phi3v.ui.answers import Query, answers
 from phi3v.zero import ZeroStream, keep, pieces, seconds
 
 QUESTION = "What does the sign say?"
@@ -53,29 +55,21 @@ def test_a_salt_is_passed_on(engine, sign):
 
 
 def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
-    monkeypatch.setattr(streaming, "on_zero_gpu", lambda: True)
 
-    class Loader:
-        state = None
-
-        def __init__(self):
-            self.engine = engine
-
-        def wake(self):
-            pass
-
-        def wait(self, timeout):
-            return True
+    loader = EngineLoader(parse_options([], {})).start()
+    assert loader.wait(60)
+    monkeypatch.setattr(page_answers, "on_zero_gpu", lambda: True)
 
     def ask(question, stop=None):
-        return answers(Loader(), lambda engine: Query(question, [sign], {"max_new_tokens": 50}), (), 60, stop)
+        query = Query(question, [lambda deadline: sign], {"max_new_tokens": 50})
+        return answers(loader, lambda engine: query, (), 60, "visitor", stop)
 
-    *_, (text, line) = ask(QUESTION)
+    *_, (text, line, _) = ask(QUESTION)
     assert "Maple Avenue" in text
     assert "complete" in line
     stop = threading.Event()
     stop.set()
-    *_, (text, line) = ask("Describe this image in detail.", stop)
+    *_, (text, line, _) = ask("Describe this image in detail.", stop)
     assert "stopped" in line
     with pytest.raises(gr.Error, match="question is empty"):
         list(ask(" "))

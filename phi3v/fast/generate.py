@@ -83,7 +83,8 @@ class FastGenerate:
         # All is tried beside the model, which answers meanwhile; the weights one of each kind.
         for linear in {(linear.bits, linear.weight.shape): linear for linear in quantized}.values():
             stored = linear.weight, linear.scale, linear.bits
-            if not close(prompt_kernels.unpacked(*stored), unpacked(*stored)):
+            expected = unpacked(*stored).float()
+            if (prompt_kernels.unpacked(*stored).float() - expected).norm() > 0.01 * expected.norm():
                 return False
         ids = torch.arange(32, device=model.device)
         expected = model(ids[None]).logits[0, -1]

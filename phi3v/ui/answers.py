@@ -19,6 +19,7 @@ from PIL import Image
 from ..conversation import Exchange, as_history, files_of
 from ..deadline import Deadline, StoppedError
 from ..errors import EngineFailedError
+from ..image_cache import WORTHWHILE, ImageCache
 from ..images import open_images
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
@@ -141,9 +142,12 @@ def _answered(loader: EngineLoader, query: Query, stop: threading.Event) -> Iter
                 if time.monotonic() - shown_at >= HEARTBEAT_SECONDS:
                     shown_at = time.monotonic()
                     yield "", _waiting_line(place.ahead), None
-            opening = partial(_opened, sources)
+            crops = query.arguments.get("num_crops") or loader.engine.num_crops
+            opening = partial(_opened, sources, loader.images, crops)
             images = yield from in_background(opening, left, stop, "Reading the image …")
             yield from _streamed(_ask(loader.engine, query, images), stop)
+        remembering = partial(_remember, loader, sources, images, crops)
+        threading.Thread(target=remembering, name="phi3v-remember", daemon=True).start()
 
 
 def local(
@@ -163,10 +167,26 @@ def local(
     return [source if callable(source) else next(files) for source in sources]
 
 
-def _opened(sources: Sequence[Path | Opener], deadline: Deadline) -> list[Image.Image]:
+def _opened(
+    sources: Sequence[Path | Opener], cache: ImageCache, num_crops: int, deadline: Deadline
+) -> list[Image.Image]:
     if sources and callable(sources[0]):
         return [open_page(deadline) for open_page in sources]
-    return open_images(sources, deadline)
+    known = {source: image for source in sources if (image := cache.get(source, num_crops))}
+    new = [source for source in sources if source not in known]
+    known |= dict(zip(new, open_images(new, deadline)))
+    return [known[source] for source in sources]
+
+
+def _remember(
+    loader: EngineLoader, sources: Sequence[Path | Opener], images: Sequence[Image.Image], num_crops: int
+) -> None:
+    """Make follow-up questions about photos quick."""
+    for source, image in dict(zip(map(str, sources), images)).items():
+        if image.width * image.height > WORTHWHILE and not loader.images.get(source, num_crops):
+            transformed = loader.engine.transformed(image, num_crops)
+            if transformed:
+                loader.images.put(source, num_crops, transformed)
 
 
 def in_background(

@@ -127,7 +127,7 @@ def _sources(value):
     path, url = value.get("path"), value.get("url")
     if isinstance(path, str) and is_address(path):
         return {"url": path}
-    if path is None and isinstance(url, str) and is_address(url):
+    if isinstance(url, str) and is_address(url) and not (isinstance(path, str) and _was_upload(path)):
         return {"url": url}
     return {key: _sources(each) if isinstance(each, dict | list) else each for key, each in value.items()}
 

@@ -76,13 +76,30 @@ const phi3v = {
     Object.entries(defaults).forEach(([name, value], i) => {
       if (settings[i] !== null && settings[i] !== value) url.searchParams.set(name, settings[i]);
     });
-    navigator.clipboard?.writeText(url.href);
     window.history.replaceState(null, "", url);
     const button = document.getElementById("copy-link");
     const label = button.textContent;
-    button.textContent = navigator.clipboard ? "Copied; images are not part of it" : "It is in the address bar";
-    button.disabled = true;
-    setTimeout(() => Object.assign(button, { textContent: label, disabled: false }), 2500);
+    const say = (words) => {
+      button.textContent = words;
+      button.disabled = true;
+      setTimeout(() => Object.assign(button, { textContent: label, disabled: false }), 2500);
+    };
+    // A frame may not have the permission, and its address bar is not seen: there the link is shown.
+    const otherwise = () => {
+      if (window.parent === window) return say("It is in the address bar");
+      let shown = document.getElementById("link-to-copy");
+      if (!shown) {
+        shown = Object.assign(document.createElement("input"), { id: "link-to-copy", readOnly: true });
+        shown.setAttribute("aria-label", "Link to copy");
+        button.after(shown);
+      }
+      shown.value = url.href;
+      shown.select();
+      say("Copy the link beside");
+    };
+    const copied = () => say("Copied; images are not part of it");
+    if (navigator.clipboard) navigator.clipboard.writeText(url.href).then(copied, otherwise);
+    else otherwise();
   },
 
   // Hands a file, packed as JSON by the server, to the browser to save.

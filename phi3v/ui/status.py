@@ -54,6 +54,8 @@ def _render(loader: EngineLoader) -> str:
     state, engine = loader.state, loader.engine
     if state.stage == "failed":
         return _card("failed", "No model", html.escape(state.problem))
+    if engine is not None and engine.failure:
+        return _card("failed", "The model has stopped", html.escape(engine.failure))
     if state.stage == "asleep":
         return _card(
             "loading", html.escape(public_name(state.model)), "It is loaded when the first question is asked."

@@ -166,8 +166,9 @@ class Tab:
 
 
 def visitor_of(request: gr.Request) -> str:
-    """What tells visitors apart: the browser's session, or an API client's address."""
-    return request.session_hash or (request.client.host if request.client else "")
+    """What tells visitors apart: the browser's session, or, of a call without one, the address (`LimitedQueue`)."""
+    state = getattr(request.request, "state", None)
+    return getattr(state, "visitor", None) or request.session_hash or ""
 
 
 def endpoint(function: Callable, inputs: list) -> None:
