@@ -100,11 +100,11 @@ class Phi3VImageEmbedding(nn.Module):
         self.freeze_unused()
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> nn.ModuleList:
         """The tower's layers that are run."""
         vision_model = self.img_processor.vision_model
         count = self.layer_idx if self.layer_idx >= 0 else vision_model.config.num_hidden_layers + 1 + self.layer_idx
-        return list(vision_model.encoder.layers[:count])
+        return vision_model.encoder.layers[:count]
 
     def freeze_unused(self) -> None:
         """Have no gradients for what the checkpoint holds and nobody runs: data-parallel training waits for all."""

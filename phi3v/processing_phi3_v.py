@@ -63,6 +63,7 @@ UNSUPPORTED = (
 
 class Phi3VProcessorKwargs(ProcessingKwargs, total=False):
     images_kwargs: Phi3VImagesKwargs
+    _defaults = {}  # transformers 5.22 asks for them
 
 
 class Phi3VProcessor(ProcessorMixin):

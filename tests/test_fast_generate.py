@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -343,3 +344,38 @@ def test_several_images_and_turns(engines):
     turns.append({"role": "assistant", "content": "That."})
     plain, fast = both(engines, "And this?", images[1:], turns, num_crops=1)
     assert plain == fast
+
+
+def test_warm_up_makes_ready_what_helps_most_first(few_large_blocks, endless_checkpoint, monkeypatch):
+    """Its order of work, where `Recorded` stands for recordings and a CPU for the GPU."""
+    engine, order = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32"), []
+    for parameter in engine.model.parameters():
+        parameter.data = parameter.data.contiguous()
+    right, pixels = engine.answer(WORDS, max_new_tokens=6).text, engine.processor.image_processor.hd_pixels
+    engine._prefixes.clear()
+
+    def recorded(step, pool=None):
+        ready = engine._fast
+        order.append((threading.current_thread().name, bool(ready.between), bool(ready.graph), bool(ready.prompts)))
+        return Recorded(step, pool)
+
+    with monkeypatch.context() as patch:
+        for module in ("decode_graph", "chunk_graph", "image_graphs", "prompt_graphs"):
+            patch.setattr(f"phi3v.fast.{module}.recorded", recorded)
+        for graphs in (decode_graph.DecodeGraph, ChunkGraph, PromptGraphs):  # tested above, and slow here
+            patch.setattr(graphs, "agrees", lambda _: True)
+        patch.setattr(engine, "device", torch.device("cuda"))
+        patch.setattr(engine.processor.image_processor, "hd_pixels", lambda *arguments: pixels(*arguments[:2], "cpu"))
+        patch.setattr(torch.cuda, "set_device", lambda device: order.append(str(device)))
+        patch.setattr(torch.cuda, "device", lambda _: nullcontext())
+        patch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+        engine.warm_up()
+    assert {entry for entry in order if isinstance(entry, str)} == {"cuda"}
+    recordings = [entry for entry in order if not isinstance(entry, str)]
+    # Steps and short questions in one go; only then they are used. Images and prompts follow, one by one.
+    others = len(engine._image_graphs.grids) + len(engine._fast.prompts.sizes)
+    assert recordings == 2 * [("phi3v", True, False, False)] + others * [("phi3v", True, True, True)]
+    assert order[:2] == ["cuda", recordings[0]] and order[3:5] == ["cuda", "cuda"]
+    replays = Recorded.replays
+    assert engine.answer(WORDS, max_new_tokens=6).text == right
+    assert Recorded.replays > replays + 5

@@ -25,7 +25,7 @@ class LeanTower:
     def __init__(self, tower: Phi3VImageEmbedding, between: ModuleType):
         self.between = between
         self.clip = tower.img_processor.vision_model
-        self.layers = tower.layers
+        self.layers = list(tower.layers)
         self.qkv = [_together(layer.self_attn) for layer in self.layers]
 
     @torch.no_grad()
