@@ -8,7 +8,6 @@ loopback address, where visitors and attackers look alike to limits by address.
 import argparse
 import base64
 import io
-import json
 import os
 import random
 import tempfile
@@ -151,7 +150,7 @@ def flat(server: Server, requests: int) -> None:
             [path] = client.post("/upload", files={"files": ("a.png", sign(text))}).json()
             picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
             body = {"data": [picture, "What does the sign say?", 4, 0, 1, 1, -1, 1]}
-            event = client.post("/call/describe", content=json.dumps(body)).json()["event_id"]
+            event = client.post("/call/describe", json=body).json()["event_id"]
             client.get(f"/call/describe/{event}")
 
 

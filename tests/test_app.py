@@ -1,5 +1,6 @@
 """The running app over HTTP: its endpoints, its limits, what it refuses."""
 
+import base64
 import itertools
 import json
 import os
@@ -314,3 +315,63 @@ def test_a_login_is_asked_for_and_a_question_waits_for_the_model(tmp_path, hello
         assert client.predict("Hi", api_name="/chat")
     finally:
         running.stop()
+
+
+def test_the_api_says_what_the_app_was_started_with(tmp_path):
+    running = Server(tmp_path / "log.txt", "--max-new-tokens", "100", "--max-images", "3", "--max-pages", "7")
+    try:
+        info = json.load(urllib.request.urlopen(f"{running.url}/gradio_api/info"))["named_endpoints"]
+        for name in ("/describe", "/ocr", "/compare", "/chat"):
+            defaults = {each["parameter_name"]: each["parameter_default"] for each in info[name]["parameters"]}
+            assert defaults["max_new_tokens"] == 100
+            assert (defaults["temperature"], defaults["seed"], defaults["num_crops"]) == (0, -1, 0)
+        tools = urllib.request.urlopen(f"{running.url}/gradio_api/mcp/schema").read().decode()
+        assert "2 to 3 image files" in tools
+        assert "up to 7" in tools
+        assert "1 to 100" in tools
+        assert "{" not in "".join(tool["description"] for tool in json.loads(tools))
+    finally:
+        running.stop()
+
+
+META = {"_type": "gradio.FileData"}
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda url: {"url": url, "meta": META},
+        lambda url: {"url": url},
+        lambda url: {"path": url, "meta": META},
+        lambda url: {"path": "image.png", "url": url, "meta": META},
+        lambda url: url,
+    ],
+    ids=["url", "url without meta", "path", "path and url", "text"],
+)
+def test_data_urls_are_taken_in_any_spelling_by_every_endpoint(server, spelled):
+    sign = (EXAMPLES / "street_sign.png").read_bytes()
+    file, settings = spelled("data:image/png;base64," + base64.b64encode(sign).decode()), [20, 0, 1, 1, -1, 0]
+    for name, data in (
+        ("describe", [file, "What does the sign say?", *settings]),
+        ("ocr", [file, "text", *settings]),
+        ("chat", ["What does the sign say?", [file], None, *settings]),
+    ):
+        assert "Maple Avenue" in call_raw(server, name, data), name
+    assert "event: complete" in call_raw(server, "compare", [[file, file], "What differs?", *settings])
+
+
+def test_a_page_that_is_cut_off_says_so(client, three_pages):
+    text = client.predict(handle_file(three_pages), max_new_tokens=3, api_name="/ocr")
+    assert text.count("cut off at max new tokens ---") == 3
+    assert "[cut off at max new tokens]" in client.predict(
+        handle_file(EXAMPLES / "receipt.png"), max_new_tokens=3, api_name="/ocr"
+    )
+
+
+def test_a_follow_up_about_a_photo_gives_the_answer_of_the_first_question(client, tmp_path):
+    """The photo is not decoded and resized again; what is kept in its place must not change the answer."""
+    photo = tmp_path / "photo.png"
+    Image.open(EXAMPLES / "receipt.png").convert("RGB").resize((1800, 2600)).save(photo)
+    question = "Read all the text in this image. Output only the text."
+    answers = {client.predict(handle_file(photo), question, num_crops=6, api_name="/describe") for _ in range(3)}
+    assert len(answers) == 1

@@ -639,3 +639,37 @@ def test_a_model_that_can_not_be_had_and_the_offer_of_the_bundled_one(tmp_path, 
         expect(page.locator("#describe-answer")).to_contain_text("HELLO WORLD")
     finally:
         running.stop()
+
+
+def test_stop_while_others_are_answered_ends_at_once(endless_server, visit, hello):
+    """A request that waits its turn leaves the line, and the others go on."""
+    client = Client(endless_server.url, verbose=False)
+    before = [client.submit(handle_file(hello), "What?", max_new_tokens=4000, api_name="/describe") for _ in range(3)]
+    try:
+        visitor = visit(endless_server.url)
+        visitor.upload("#describe-image", hello)
+        visitor.page.locator("#describe-ask").click()
+        visitor.stats("describe", "Waiting: [123] request")
+        visitor.page.locator("#describe-stop").click()
+        expect(visitor.page.locator("#describe-ask")).to_be_visible(timeout=5000)
+        visitor.stats("describe", "stopped")
+        assert not all(job.done() for job in before)
+    finally:
+        for job in before:
+            job.cancel()
+
+
+def test_copied_is_said_only_where_it_was(server, browser):
+    """In a frame without the permission the link is shown instead."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.route(
+        "http://elsewhere.localhost/",
+        lambda route: route.fulfill(body=f'<iframe src="{server.url}"></iframe>', content_type="text/html"),
+    )
+    page.goto("http://elsewhere.localhost/")
+    frame = page.frame_locator("iframe")
+    frame.locator("#copy-link").click()
+    expect(frame.locator("#link-to-copy")).to_have_value(re.compile(r"^http://127\.0\.0\.1:\d+/\?tab=describe"))
+    expect(frame.locator("#copy-link")).not_to_contain_text("Copied")
+    context.close()

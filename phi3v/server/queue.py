@@ -14,7 +14,7 @@ from .visitors import public_address
 PER_SESSION = 8  # requests to the model that a visitor may have waiting; the page has four tabs
 PER_ADDRESS = 16
 OTHER_EVENTS = 200  # waiting events of the page that don't ask the model
-UNHEARD_SECONDS = 10.0  # after which a request is dropped that nobody listens to
+UNHEARD_SECONDS = 5.0  # after which a request is dropped that nobody listens to
 UNHEARD_SECONDS_WHEN_FULL = 2.0
 FORGET_SECONDS = 60.0  # how long an answer waits for who asked
 RETRY_SECONDS = 60

@@ -1,6 +1,11 @@
 """The page. `build_app` puts the tabs together; each tab is a module."""
 
 import gradio as gr
+from gradio import component_meta
+
+# Gradio writes interfaces (.pyi) beside the files of component classes; type checkers would read those instead of the
+# code, and an installed package may not be writable.
+component_meta.create_or_modify_pyi = lambda *_: None
 
 from ..loading import EngineLoader
 from ..options import Options

@@ -39,12 +39,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
         question,
         images=None,
         history=None,
-        max_new_tokens=500,
-        temperature=0,
-        top_p=1,
-        repetition_penalty=1,
-        seed=-1,
-        num_crops=0,
+        *values,
     ):
         """Continue a conversation. Yields the answer so far, as plain text.
 
@@ -52,14 +47,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
             question: the next message.
             images: image files, which come before the conversation's first question.
             history: earlier exchanges, oldest first: [["question", "answer"], ...].
-            max_new_tokens: where the answer is cut off.
-            temperature: 0 takes the likeliest token each time, up to 2.
-            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
-            repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; -1 another each time.
-            num_crops: detail of each image, 1 to 16; 0 as the model was trained.
         """
-        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
 
         def request(engine) -> Query:
             text, sent = chat_question({"text": question, "files": images}, options.max_images)
@@ -100,7 +88,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> None:
     question = gr.Textbox(label="question", visible=False)
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
     history = History(label="history", visible=False)
-    endpoint(chat, [question, files, history, *settings.components])
+    endpoint(chat, [question, files, history, *settings.components], settings, options)
 
 
 def context(before: list[Exchange], exchange: Exchange) -> list[Exchange]:

@@ -45,26 +45,14 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
         caller: gr.Request,
         images,
         question=None,
-        max_new_tokens=500,
-        temperature=0,
-        top_p=1,
-        repetition_penalty=1,
-        seed=-1,
-        num_crops=0,
+        *values,
     ):
         """Answer a question about several images, in their order. Yields the answer so far, as plain text.
 
         Args:
-            images: 2 to 8 image files.
+            images: 2 to {max_images} image files.
             question: what to find out; by default what is different.
-            max_new_tokens: where the answer is cut off.
-            temperature: 0 takes the likeliest token each time, up to 2.
-            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
-            repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; -1 another each time.
-            num_crops: detail of each image, 1 to 16; 0 as the model card advises for several images, at most 4.
         """
-        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
         visitor = visitor_of(caller)
         for text, *_ in answers(loader, request, (images, question, *values), settings.max_time, visitor):
             yield text
@@ -133,7 +121,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
     code_panel(loader, request, inputs, ["image_1.png", "image_2.png"], "compare")
     # For the API a plain list of files; the gallery would ask for pairs with captions.
     files = FilePaths(label="images", file_count="multiple", type="filepath", visible=False)
-    endpoint(compare, [files, question, *settings.components])
+    endpoint(compare, [files, question, *settings.components], settings, options)
     return question
 
 

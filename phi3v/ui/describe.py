@@ -32,26 +32,14 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
         caller: gr.Request,
         image,
         question=None,
-        max_new_tokens=500,
-        temperature=0,
-        top_p=1,
-        repetition_penalty=1,
-        seed=-1,
-        num_crops=0,
+        *values,
     ):
         """Answer a question about an image. Yields the answer so far, as plain text.
 
         Args:
             image: an image file.
             question: what to find out; by default what is shown.
-            max_new_tokens: where the answer is cut off.
-            temperature: 0 takes the likeliest token each time, up to 2.
-            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
-            repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; -1 another each time.
-            num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
-        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
         visitor = visitor_of(caller)
         for text, *_ in answers(loader, request, (image, question, *values), settings.max_time, visitor):
             yield text
@@ -91,7 +79,7 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
     tab.on([answer.retry], ask_again(loader, settings, context), list(settings.components))
     clear.add([image, question])
     code_panel(loader, request, inputs, "image.png", "describe")
-    endpoint(describe, inputs)
+    endpoint(describe, inputs, settings, options)
     return question
 
 

@@ -69,26 +69,14 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
         caller: gr.Request,
         document,
         output_format="text",
-        max_new_tokens=500,
-        temperature=0,
-        top_p=1,
-        repetition_penalty=1,
-        seed=-1,
-        num_crops=0,
+        *values,
     ):
         """Read a document. Yields its text so far, without commentary.
 
         Args:
-            document: an image or PDF file; a PDF's pages are read one after another.
+            document: an image or PDF file; a PDF's pages, up to {max_pages}, are read one after another.
             output_format: "text", "markdown" (headings, lists, tables), "json" (fields) or "title and author".
-            max_new_tokens: where the text is cut off.
-            temperature: 0 takes the likeliest token each time, up to 2.
-            top_p: share of the likeliest tokens to choose from, with a temperature above 0.
-            repetition_penalty: 1 is none, up to 2.
-            seed: the same seed gives the same answer; -1 another each time.
-            num_crops: detail of the image, 1 to 16; 0 as the model was trained.
         """
-        values = (max_new_tokens, temperature, top_p, repetition_penalty, seed, num_crops)
         chosen = [document] if document else []
         for text, _ in read_document([], visitor_of(caller), threading.Event(), None, chosen, output_format, *values):
             yield text
@@ -145,17 +133,17 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Radi
     inputs = [document, files, output_format, *settings.components]
     Tab(answer, stats, read, stop, clear, turns).on([read.click, again.click, started.then], generate, inputs)
     output_format.change(lambda name: gr.update(visible=name == "markdown"), output_format, rendered, **PRIVATE)
-    shown = "(text, format) => format === 'markdown' ? text : ''"  # rendering anew for each piece takes long
-    answer.change(None, [answer, output_format], preview, js=shown, api_visibility="private")
+    rendering = "(text, format) => format === 'markdown' ? text : ''"  # by the browser: the server would send it twice
+    answer.change(None, [answer, output_format], preview, js=rendering, api_visibility="private")
     clear.add([document, files, preview])
 
-    def shown(engine, image, files, *values) -> Query:
+    def asked(engine, image, files, *values) -> Query:
         return request(engine, image or (None if files else "image.png"), files, *values)
 
-    code_panel(loader, shown, inputs, None, "ocr", one_by_one=True)
+    code_panel(loader, asked, inputs, None, "ocr", one_by_one=True)
     # For the API one file of either kind.
     file = FilePaths(label="document", type="filepath", visible=False)
-    endpoint(ocr, [file, output_format, *settings.components])
+    endpoint(ocr, [file, output_format, *settings.components], settings, options)
     return output_format
 
 

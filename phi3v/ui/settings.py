@@ -9,6 +9,14 @@ from ..inference import BOUNDS
 from ..options import Options
 
 NAMES = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed", "num_crops")
+MEANINGS = {
+    "max_new_tokens": "where the answer is cut off, {}.",
+    "temperature": "{}; 0 takes the likeliest token each time.",
+    "top_p": "share of the likeliest tokens to choose from, {}, with a temperature above 0.",
+    "repetition_penalty": "{}; 1 is none.",
+    "seed": "the same seed gives the same answer, {}; -1 another each time.",
+    "num_crops": "detail of each image, {}; 0 as the model was trained, or at most 4 where images are compared.",
+}
 WHOLE = ("max_new_tokens", "seed", "num_crops")
 
 
@@ -31,6 +39,12 @@ class Settings:
         components = list(self.components)
         keep = f"(...values) => phi3v.keep({json.dumps(NAMES)}, values)"
         gr.on([component.change for component in components], None, components, js=keep, api_visibility="private")
+
+    def described(self, indent: int) -> str:
+        """Lines for the docstring of an endpoint that takes the settings."""
+        named = zip(NAMES, self.components, strict=True)
+        bounds = {name: f"{component.minimum:g} to {component.maximum:g}" for name, component in named}
+        return "".join(f"{' ' * indent}{name}: {MEANINGS[name].format(bounds[name])}\n" for name in NAMES)
 
     def crops(self, value) -> int | None:
         """The slider's value as `num_crops`.

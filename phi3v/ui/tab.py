@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature, signature
 
 import gradio as gr
 
 from ..conversation import Exchange
+from ..options import Options
 from ..pages import Page
 from .answers import REFUSED
 from .parts import PRIVATE
+from .settings import NAMES, Settings
 
 WARNING_SECONDS = 20  # long enough to read, not in the way of the next answer for ever
 
@@ -89,7 +92,7 @@ class Tab:
         Gradio's own way to stop, `cancels`, leaves the page with an error or without the last statistics, depending on
         which message comes first. So Stop sets an event that the generator sees, and the answer ends like any other.
         """
-        sends = bool(inputs) and inputs[0] is self.box
+        sends = int(bool(inputs) and inputs[0] is self.box)  # how many of the inputs are the box
 
         def run(turns: Turns, number: int, *values):
             # A generator of its own, since Gradio looks at the function's kind.
@@ -171,8 +174,21 @@ def visitor_of(request: gr.Request) -> str:
     return getattr(state, "visitor", None) or request.session_hash or ""
 
 
-def endpoint(function: Callable, inputs: list) -> None:
-    """A named endpoint of the API over a tab's components: the function's name, clean text out."""
+def endpoint(function: Callable, inputs: list, settings: Settings, options: Options) -> None:
+    """A named endpoint of the API over a tab's components: the function's name, clean text out.
+
+    The settings' names, defaults and meanings, which follow the function's own parameters, are the panel's: Gradio
+    would show the function's, but take the components'. Options in its docstring, as `{max_images}`, are filled in.
+    """
+    own = [each for each in signature(function).parameters.values() if each.kind is not Parameter.VAR_POSITIONAL]
+    function.__signature__ = Signature(
+        own
+        + [
+            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=component.value)
+            for name, component in zip(NAMES, settings.components, strict=True)
+        ]
+    )
+    function.__doc__ = function.__doc__.rstrip().format_map(vars(options)) + "\n" + settings.described(12)
     text = gr.Textbox(label="answer", visible=False)
     unseen = gr.Button(visible=False)  # an endpoint needs an event to hang on
     unseen.click(function, inputs, text, api_name=function.__name__, **MODEL_EVENT)
