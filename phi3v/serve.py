@@ -116,10 +116,12 @@ class Health:
 
 
 class PublicLink:
-    """The host of the link that `--share` makes, once it is there."""
+    """The host of the Space, or of the link that `--share` makes, once it is there."""
 
     def __init__(self, app: gr.Blocks):
         self._app = app
 
     def __call__(self) -> str | None:
+        if space := os.environ.get("SPACE_HOST"):
+            return space.lower()
         return urlsplit(self._app.share_url).hostname if getattr(self._app, "share_url", None) else None
