@@ -3,6 +3,8 @@
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class StoppedError(Exception):
@@ -34,3 +36,13 @@ class Deadline:
         if left <= 0:
             raise TimeoutError
         return left
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Don't count the time in here: waiting for others is not this request's doing. It can still be stopped."""
+        began, end = time.monotonic(), self._end
+        self._end = math.inf
+        try:
+            yield
+        finally:
+            self._end = end + time.monotonic() - began

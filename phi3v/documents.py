@@ -150,6 +150,7 @@ class Document:
 
 _turns = FairSemaphore(AT_ONCE)
 _idle: dict[Document, Process] = {}  # the one that has waited longest first
+_busy: list[Document] = []
 _lock = threading.Lock()
 
 
@@ -158,17 +159,24 @@ def _process_of(document: Document, deadline: Deadline) -> Iterator[Process]:
     with _turns.enter().wait_until(deadline):
         with _lock:
             process = _idle.pop(document, None)
-            others = [] if process else [_idle.pop(oldest) for oldest in list(_idle)[: len(_idle) + 1 - AT_ONCE]]
-        for other in others:
-            other.close()
-        process = process or document._start(deadline)
+            _busy.append(document)
+            too_many = max(0, len(_idle) + len(_busy) - AT_ONCE)
+            others = [_idle.pop(oldest) for oldest in list(_idle)[:too_many]]
         try:
+            for other in others:
+                other.close()
+            process = process or document._start(deadline)
             yield process
         except BaseException:
-            process.close()
+            if process:
+                process.close()
             raise
-        if not process.alive:
-            process.close()
-            return
-        with _lock:
-            _idle[document] = process
+        else:
+            if process.alive:
+                with _lock:
+                    _idle[document] = process
+            else:
+                process.close()
+        finally:
+            with _lock:
+                _busy.remove(document)

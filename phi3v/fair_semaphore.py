@@ -41,18 +41,23 @@ class Ticket:
             return self._semaphore._changed.wait_for(lambda: self._ahead() == 0, timeout)
 
     def wait_until(self, deadline: Deadline) -> "Ticket":
-        """Wait for the turn.
+        """Wait for the turn, which the deadline doesn't count.
 
         Raises:
             TimeoutError, StoppedError: as of `Deadline.left`. The place is given up.
         """
         try:
-            while not self.wait(min(POLL_SECONDS, deadline.left())):
-                pass
+            deadline.left()
+            with deadline.paused():
+                self._wait_until(deadline)
         except BaseException:
             self.leave()
             raise
         return self
+
+    def _wait_until(self, deadline: Deadline) -> None:
+        while not self.wait(min(POLL_SECONDS, deadline.left())):
+            pass
 
     def leave(self) -> None:
         """Give the place up, before or after its turn."""

@@ -4,7 +4,7 @@ import atexit
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,15 +59,21 @@ def open_image(path: str | Path, max_pixels: int = MAX_PIXELS, deadline: Deadlin
             raise ValueError(WORDS[DIED]) from None
 
 
-def open_images(files: Sequence[str | Path], deadline: Deadline | None = None) -> list[Image.Image]:
+def open_images(
+    files: Sequence[str | Path], deadline: Deadline | None = None, known: Mapping[str, Image.Image] | None = None
+) -> list[Image.Image]:
     """Several image files, in order; see `open_image`. Their pixels together stay within the limit of one.
 
     A file that is named twice is read once.
 
+    Args:
+        deadline: as of `open_image`.
+        known: images of files that needn't be read.
+
     Raises:
         ValueError: as of `open_image`; with several images the message says which one it is.
     """
-    opened: dict[str, Image.Image] = {}
+    opened: dict[str, Image.Image] = dict(known or {})
     for number, file in enumerate(map(str, files), start=1):
         if file in opened:
             continue

@@ -63,15 +63,19 @@ class Process:
         limits = map(str, (self._pixels, seconds, memory))
         # Isolated (-I, -S): neither the environment nor the script's folder changes what it imports. What decoders say
         # of strangers' files on stderr is no news for the log.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script), *packages, "--", *limits, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | THREADS,
-            pass_fds=[self._pixels],
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(script), *packages, "--", *limits, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | THREADS,
+                pass_fds=[self._pixels],
+            )
+        except BaseException:
+            os.close(self._pixels)
+            raise
 
     def ask(self, line: bytes, left: Callable[[], float]) -> tuple[int, int, int]:
         """Send a line and return the header that answers it; see `answer`."""

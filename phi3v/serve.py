@@ -13,6 +13,7 @@ from .loading import EngineLoader, public_name
 from .options import Options, parse_options
 from .server.asgi import Access, guarded_app
 from .server.connections import limit_connections
+from .server.gradio_limits import limit_gradio
 from .server.listeners import Listeners
 from .server.uploads import UploadFolder
 from .ui import build_app
@@ -20,6 +21,7 @@ from .ui.look import HEAD, STYLESHEET, THEME
 from .zero import on_zero_gpu
 
 THREADS = 40  # besides one for each request
+PRIVATE_NETWORKS = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10"  # where the Hub's proxies are
 PROXY_VARIABLE = "FORWARDED_ALLOW_IPS"  # uvicorn reads it: whose word on a visitor's address counts
 
 
@@ -28,9 +30,10 @@ def main() -> None:
     options = parse_options()
     on_spaces = bool(os.environ.get("SPACE_ID"))
     if on_spaces:  # only the Hub's proxy reaches a Space
-        os.environ.setdefault(PROXY_VARIABLE, "*")
+        os.environ.setdefault(PROXY_VARIABLE, PRIVATE_NETWORKS)
     uploads = UploadFolder(options.max_disk * 1_000_000)
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.path)  # read when components are made
+    limit_gradio(str(uploads.path))
     for name in ("SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.default_int_handler)  # ends as Ctrl+C does
     try:
@@ -49,7 +52,8 @@ def main() -> None:
         serve(app, options, guarded_app(access, uploads, listeners, Health(app, loader), PublicLink(app)))
     except OSError as error:
         uploads.remove()
-        print(f"{error} Choose another port with --server-port (PHI3V_SERVER_PORT).", file=sys.stderr, flush=True)
+        advice = " Choose another port with --server-port (PHI3V_SERVER_PORT)." if "port" in str(error) else ""
+        print(f"{error}{advice}", file=sys.stderr, flush=True)
         os._exit(1)  # at once: the thread that loads the model can't be waited for
     finally:
         uploads.remove()

@@ -564,3 +564,116 @@ def test_errors_have_no_quotes_around_them(http):
     kind, message = http.call("ocr", [http.upload(buffer.getvalue()), "text", 2, 0, 1, 1, -1, 0])
     assert kind == "error"
     assert json.loads(message)["error"].startswith("The image is too thin")
+
+
+# What Gradio does by itself.
+
+
+def test_gradio_fetches_nothing_to_show_it(online, web):
+    """A gallery's images are shown again after they were arranged; addresses among them would be fetched for that."""
+    http = Http(online.url)
+    config = json.loads(http("/config")[2])
+    names = {block["id"]: block["props"].get("elem_id") for block in config["components"]}
+    inputs = {event["id"]: [names.get(each) for each in event["inputs"]] for event in config["dependencies"]}
+    takes = [event for event in config["dependencies"] if inputs[event["id"]][:1] == ["compare-images"]]
+    assert takes
+    images = [{"image": {"url": f"http://127.0.0.1/{name}"}, "caption": None} for name in ("a.svg", "b.png")]
+    web.requests.clear()
+    for event in takes:
+        if not event["backend_fn"] or len(event["inputs"]) > 3:
+            continue
+        data, session = [images, 0][: len(event["inputs"])], f"show{event['id']}"
+        body = {"fn_index": event["id"], "data": data, "session_hash": session}
+        path = "queue/join" if event["queue"] is not False else "run/predict"
+        status, _, text = http(f"{API}/{path}", body)
+        if path == "queue/join" and status == 200:
+            text = http(f"{API}/queue/data?session_hash={body['session_hash']}")[2]
+        assert "data:image/svg" not in text
+    assert web.requests == []
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    head = b"--B\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n"
+    return b"".join(head % (name.encode(), body) for name, body in parts) + b"--B--\r\n"
+
+
+def test_uploads_have_few_files_and_short_fields(http):
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    many = form(*((f'name="files"; filename="{number}.png"', b"x") for number in range(51)))
+    assert http(f"{API}/upload", many, kind)[0] == 400
+    long = form(('name="files"', b"y" * 1_000_000))
+    assert http(f"{API}/upload", long, kind)[0] in (400, 413)
+    fifty = form(*((f'name="files"; filename="{number}.png"', b"x") for number in range(50)))
+    assert http(f"{API}/upload", fifty, kind)[0] == 200
+
+
+def test_bodies_of_very_many_parts_are_refused(http):
+    body = b'{"data":[' + b"[]," * 150_000 + b"0]}"
+    status, _, words = http(f"{API}/call/chat", body, {"Content-Type": "application/json"})
+    assert (status, "too many parts" in words) == (413, True)
+
+
+def test_tools_are_called_by_few_at_once_and_others_are_answered(alone):
+    http = Http(alone.url)
+    accept = {"Accept": "application/json, text/event-stream", "X-Forwarded-For": "1.2.3.4"}
+    sign = as_data_url((EXAMPLES / "street_sign.png").read_bytes())
+
+    def call(number):
+        arguments = {"image": sign, "question": f"What does the sign say? {number}", "max_new_tokens": 5}
+        message = {"jsonrpc": "2.0", "id": number, "method": "tools/call"}
+        return http(f"{API}/mcp/", {**message, "params": {"name": "describe", "arguments": arguments}}, accept)[0]
+
+    with ThreadPoolExecutor(30) as threads:
+        calls = [threads.submit(call, number) for number in range(30)]
+        assert http.ask() == "Maple Avenue"
+        statuses = {each.result() for each in calls}
+    assert statuses == {200, 429}
+    # What tools were sent lies with the other uploads, and goes with them.
+    assert [path for path in Path(alone.temporary).rglob("*.png") if "phi3v-" not in str(path)] == []
+
+
+def test_tools_log_nothing_of_what_they_are_sent(server, http):
+    accept = {"Accept": "application/json, text/event-stream"}
+    for name, arguments in ((5, "SECRETWORDS"), ("describe", {"image": "SECRETWORDS"})):
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+        http(f"{API}/mcp/", call, accept)
+    assert "SECRETWORDS" not in server.log()
+
+
+def test_passwords_can_not_be_tried_at_once(guarded):
+    """Half-sent, they would all be looked at before the first was counted."""
+    host, port = guarded.url.removeprefix("http://").split(":")
+    body = b"username=ann&password=wrong"
+    head = f"POST /login HTTP/1.1\r\nHost: {host}:{port}\r\nX-Forwarded-For: 9.9.9.9\r\nConnection: close\r\n"
+    head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    waiting = [socket.create_connection((host, int(port))) for _ in range(40)]
+    for connection in waiting:
+        connection.sendall(head.encode() + body[:-1])
+    time.sleep(1)
+    statuses = []
+    for connection in waiting:
+        connection.sendall(body[-1:])
+        statuses.append(connection.recv(100).split()[1])
+        connection.close()
+    assert statuses.count(b"400") == 5
+    assert set(statuses) == {b"400", b"429"}
+
+
+@pytest.mark.parametrize("root", ["/", "/demo"])
+def test_the_gateway_holds_under_a_path(tmp_path, root):
+    environment = {"GRADIO_ROOT_PATH": root}
+    running = Server(tmp_path / "log.txt", "--auth", ":".join(LOGIN), environment=environment)
+    try:
+        http = Http(running.url)
+        assert http(f"{API}/token")[0] == 403
+        assert http("/logout")[0] == 405
+        assert http(f"{API}/file=http://127.0.0.1/a.png")[0] == 403
+    finally:
+        running.stop()
+
+
+def test_names_of_uploads_and_listeners_are_short(http, server):
+    kind = {"Content-Type": "multipart/form-data; boundary=B"}
+    content = form(('name="files"; filename="a.png"', b"x"))
+    assert http(f"{API}/upload?upload_id={'x' * 5000}", content, kind)[0] == 400
+    assert http(f"{API}/upload?upload_id=abcdef", content, kind)[0] == 200

@@ -13,7 +13,7 @@ import uvicorn
 from phi3v.server import asgi, connections, uploads
 from phi3v.server.asgi import Access, Gateway
 from phi3v.server.connections import limit_connections
-from phi3v.server.hosts import is_local_name, split_host
+from phi3v.server.hosts import is_local_name, own_origins, split_host
 from phi3v.server.listeners import Listeners
 from phi3v.server.login import LONGEST_SHARED_PAUSE, LoginThrottle
 from phi3v.server.sessions import CAPACITY, Sessions
@@ -58,35 +58,39 @@ def test_what_the_page_brings_along_stays(folder):
 
 
 def test_uploads_are_refused_where_the_disk_is_full(folder, monkeypatch):
-    assert folder.has_space
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, uploads.FREE_BYTES - 1)
-    )
-    assert not folder.has_space
+    assert folder.take(None, 10) is None
+    full = shutil._ntuple_diskusage(10**12, 10**12, uploads.FREE_BYTES - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    assert "no space" in folder.take(None, 0)
 
 
 def test_uploads_are_refused_while_new_ones_fill_the_folder(folder):
     written(folder, "a/new.png", 1300, 1)
     folder.sweep()
-    assert not folder.has_space
+    assert "no space" in folder.take(None, 0)
+
+
+def test_uploads_that_come_at_once_are_counted_while_they_come(folder):
+    assert [bool(folder.take(None, 200)) for _ in range(10)] == [False] * 6 + [True] * 4
 
 
 def test_one_address_has_a_share_of_the_folder(folder):
-    folder.count("1.2.3.4", 300)
-    assert not folder.has_share_left("1.2.3.4")
-    assert folder.has_share_left("5.6.7.8")
-    folder.count(None, 10**6)  # who may be everybody
-    assert folder.has_share_left(None)
+    assert folder.take("1.2.3.4", 240) is None
+    assert "too many uploads" in folder.take("1.2.3.4", 20)
+    assert folder.take("5.6.7.8", 20) is None
+    assert folder.take(None, 300) is None  # who may be everybody
 
 
 def test_pauses_between_logins_grow_and_end():
     throttle = LoginThrottle()
     for _ in range(20):
-        throttle.attempted("1.2.3.4", "1.2.3.4", False)
-        throttle.attempted(None, "127.0.0.1", False)
+        throttle.begun("1.2.3.4")
+        throttle.begun(None)
     assert throttle.wait_seconds("1.2.3.4") >= 59
     assert 0 < throttle.wait_seconds(None) <= LONGEST_SHARED_PAUSE  # behind a proxy nobody keeps all others out
     assert throttle.wait_seconds("5.6.7.8") == 0
+    throttle.ended("1.2.3.4", "1.2.3.4", True)
+    assert throttle.wait_seconds("1.2.3.4") == 0
 
 
 def test_sessions_that_nobody_has_open_go_first():
@@ -133,6 +137,13 @@ def test_addresses_that_stand_for_one_visitor(client, expected):
 def test_names_of_hosts(host, name, local):
     assert split_host(host)[0] == name
     assert is_local_name(name) == local
+
+
+def test_origins_of_a_proxy_that_sends_the_port_along():
+    assert own_origins("demo.example:443") >= {"https://demo.example", "https://demo.example:443"}
+    assert "http://demo.example" not in own_origins("demo.example:443")
+    assert own_origins("demo.example", "a.example, b.example") >= {"https://demo.example", "https://a.example"}
+    assert "https://b.example" not in own_origins("demo.example", "a.example, b.example")
 
 
 @contextmanager

@@ -12,21 +12,29 @@ import json
 import logging
 import math
 import re
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gradio.routes import App, ORJSONResponse
+from starlette._utils import get_route_path
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .hosts import LOOPBACK, is_local_name, own_origins, split_host
-from .listeners import API, Listeners, listened_to
+from .listeners import API, LONGEST_KEY, Listeners, listened_to
 from .login import LoginThrottle
+from .queue import BODY_SIZE
 from .sessions import Sessions
 from .uploads import UploadFolder
 from .visitors import public_address
 
 IDLE_SECONDS = 30.0  # for which the next piece of a body may keep us waiting
+BODY_SECONDS = 600.0  # for all of them
+MAX_PARTS = 100_000  # of JSON: lists, objects and commas, each of which takes far more memory than its byte
+MOST_TOOLS, TOOLS_OF_ONE = 8, 4  # calls of MCP tools at once, of everybody and from one address
+STREAMS_OF_ONE = 64  # connections from one address that wait for messages; a page has two
 LINGER_SECONDS = 5.0  # for which the rest of a body is read that is too large
 MIN_BODY_BYTES = 40_000_000  # a body other than of uploads may have at least so many: `data:` URLs are large
 RETRY_SECONDS = "60"
@@ -134,6 +142,7 @@ class Gateway:
         self._app, self._access, self._uploads, self._listeners = app, access, uploads, listeners
         self._health, self._share_host = health, share_host
         self._login = LoginThrottle()
+        self._open: Counter[tuple[str, str | None]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -172,24 +181,32 @@ class Gateway:
             if request.method != "POST":
                 raise Refused(405, "Log out by POST.", {"allow": "POST"})
             request.scope["method"] = "GET"  # as Gradio has it
-        if request.is_upload:
-            if not self._uploads.has_space:
-                raise Refused(507, "The server has no space for uploads left. Try again in a minute.")
-            if not self._uploads.has_share_left(request.address):
-                raise Refused(429, "These are too many uploads. Try again in ten minutes.", {"retry-after": "600"})
-        if request.is_login and (wait := self._login.wait_seconds(request.address)):
-            raise Refused(429, f"Too many attempts. Try again in {wait} s.", {"retry-after": str(wait)})
+        if request.is_upload and len(request.scope["query_string"]) > 2 * LONGEST_KEY:
+            raise Refused(400, "The name of the upload is too long.")
+        if request.is_upload and (words := self._uploads.take(request.address, 0)):
+            raise Refused(507, words, {"retry-after": RETRY_SECONDS})
+        if request.is_mcp:  # its calls come again from here, with the headers of who called
+            request.remove_headers("x-forwarded-")
+        if request.is_login:
+            if wait := self._login.wait_seconds(request.address):
+                raise Refused(429, f"Too many attempts. Try again in {wait} s.", {"retry-after": str(wait)})
+            self._login.begun(request.address)  # before its body has come, or many could be begun at once
         if (sent := request.header("range")) is not None and not RANGE.fullmatch(sent):
-            request.remove_header("range")  # so a whole file is sent, which is always allowed
+            request.remove_headers("range")  # so a whole file is sent, which is always allowed
 
     async def _pass_on(self, request: "_Request", responder: "_Responder", receive: Receive) -> None:
         most = self._access.max_body_bytes
         if request.is_upload:
             most = max(self._uploads.max_bytes // 4, self._access.max_file_bytes + MIN_BODY_BYTES // 40)
-        body = _Body(receive, most, request)
+        body = _Body(receive, most, request, self._uploads)
+        request.scope[BODY_SIZE] = 0
         if body.announced > most:
             await body.refuse()
         key = listened_to(request.path, request.scope["query_string"]) if request.method == "GET" else None
+        with self._one_of_few(request):
+            await self._passed_on(request, responder, body, key)
+
+    async def _passed_on(self, request: "_Request", responder: "_Responder", body: "_Body", key: str | None) -> None:
         if key is not None:
             self._listeners.join(key)
 
@@ -217,11 +234,31 @@ class Gateway:
         finally:
             if key is not None:
                 self._listeners.leave(key)
-            if request.is_upload:
-                self._uploads.count(request.address, body.size)
-            if request.is_login and responder.status is not None:
+            if request.is_login:
                 host = (request.scope.get("client") or ("?",))[0]
-                self._login.attempted(request.address, host, responder.status < 400)
+                succeeded = responder.status is not None and responder.status < 400
+                self._login.ended(request.address, host, succeeded)
+
+    @contextlib.contextmanager
+    def _one_of_few(self, request: "_Request"):
+        """Calls of tools hold a thread each until they are answered, and streams a connection."""
+        kind = "tool" if request.is_mcp else "stream" if request.listens else None
+        if kind is None:
+            yield
+            return
+        own = (kind, request.address)
+        limits = {(kind, None): MOST_TOOLS} if kind == "tool" else {}
+        if request.address:
+            limits[own] = TOOLS_OF_ONE if kind == "tool" else STREAMS_OF_ONE
+        if any(self._open[each] >= most for each, most in limits.items()):
+            raise Refused(429, "Too many requests at once. Try again in a minute.", {"retry-after": RETRY_SECONDS})
+        counted = {own, (kind, None)}
+        self._open.update(counted)
+        try:
+            yield
+        finally:
+            self._open.subtract(counted)
+            self._open += Counter()  # without those that are none
 
 
 class _Request:
@@ -230,8 +267,7 @@ class _Request:
     def __init__(self, scope: Scope):
         self.scope = scope
         self.method: str = scope["method"]
-        root = scope.get("root_path", "")
-        self.path = re.sub("//+", "/", scope["path"].removeprefix(root) or "/")
+        self.path = re.sub("//+", "/", get_route_path(scope) or "/")
         self.host = self.header("host") or ""
         self.origin = self.header("origin")
         self.address = public_address(scope.get("client"))
@@ -241,8 +277,10 @@ class _Request:
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == wanted), None)
 
-    def remove_header(self, name: str) -> None:
-        self.scope["headers"] = [(key, value) for key, value in self.scope["headers"] if key != name.encode()]
+    def remove_headers(self, prefix: str) -> None:
+        """Those whose names begin so."""
+        kept = [(key, value) for key, value in self.scope["headers"] if not key.startswith(prefix.encode())]
+        self.scope["headers"] = kept
 
     @property
     def is_foreign(self) -> bool:
@@ -258,6 +296,14 @@ class _Request:
         return self.method == "POST" and self.path.rstrip("/") == f"{API}/upload"
 
     @property
+    def is_mcp(self) -> bool:
+        return self.method == "POST" and self.path.startswith(f"{API}/mcp")
+
+    @property
+    def listens(self) -> bool:
+        return self.method == "GET" and listened_to(self.path, self.scope["query_string"]) is not None
+
+    @property
     def is_login(self) -> bool:
         return self.method == "POST" and self.path.rstrip("/") == "/login"
 
@@ -265,8 +311,9 @@ class _Request:
 class _Body:
     """A request's body, within a size, whose pieces come in time."""
 
-    def __init__(self, receive: Receive, most: int, request: _Request):
-        self._receive, self._most, self._is_upload = receive, most, request.is_upload
+    def __init__(self, receive: Receive, most: int, request: _Request, uploads: UploadFolder):
+        self._receive, self._most, self._request, self._uploads = receive, most, request, uploads
+        self._is_upload, self._parts, self._end = request.is_upload, 0, time.monotonic() + BODY_SECONDS
         self.size, self.ended_early = 0, False
         self.refused: Refused | None = None
         self._complete = request.method in ("GET", "HEAD", "OPTIONS")
@@ -277,7 +324,8 @@ class _Body:
         if self._complete:
             return await self._receive()  # the end of the connection
         try:
-            message = await asyncio.wait_for(self._receive(), IDLE_SECONDS)
+            wait = min(IDLE_SECONDS, self._end - time.monotonic())
+            message = await asyncio.wait_for(self._receive(), max(0.0, wait))
         except (TimeoutError, asyncio.TimeoutError):
             self.ended_early = True
             self.refused = Refused(408, "The request did not arrive in time.", {"connection": "close"})
@@ -287,8 +335,19 @@ class _Body:
             if self._is_upload:  # what makes Gradio delete the parts that it has written
                 raise MultiPartException("The upload ended early.")
             return message
-        self.size += len(message.get("body", b""))
+        piece = message.get("body", b"")
+        self.size += len(piece)
+        self._request.scope[BODY_SIZE] = self.size
         self._complete = not message.get("more_body", False)
+        if self._is_upload and (words := self._uploads.take(self._request.address, len(piece))):
+            self.ended_early = True
+            self.refused = Refused(507, words, {"retry-after": RETRY_SECONDS})
+            raise MultiPartException(words)
+        if not self._is_upload:
+            self._parts += sum(map(piece.count, (b"[", b"{", b",")))
+            if self._parts > MAX_PARTS:
+                self.ended_early = True
+                await self.refuse("The request has too many parts.")
         if self.size > self._most:
             self.ended_early = True
             if self._is_upload:
@@ -296,11 +355,11 @@ class _Body:
             await self.refuse()
         return message
 
-    async def refuse(self) -> None:
+    async def refuse(self, words: str | None = None) -> None:
         """Raise `Refused`, but first let the rest go by: most clients read no answer before all is sent."""
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(self._let_go_by(), LINGER_SECONDS)
-        words = f"The request has more than {math.ceil(self._most / 1e6)} MB."
+        words = words or f"The request has more than {math.ceil(self._most / 1e6)} MB."
         self.refused = Refused(413, words, {"connection": "close"})
         raise self.refused
 

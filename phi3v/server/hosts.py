@@ -28,4 +28,9 @@ def is_local_name(name: str) -> bool:
 def own_origins(*hosts: str | None) -> set[str]:
     """The origins of pages from these hosts; of several in a header, which proxies have added, from the first."""
     names = [host.split(",")[0].strip().lower() for host in hosts if host]
-    return {f"{scheme}://{name}" for name in names for scheme in ("http", "https")}
+    return {
+        f"{scheme}://{each}"
+        for name in names
+        for scheme, port in (("http", ":80"), ("https", ":443"))
+        for each in (name, name.removesuffix(port))  # browsers leave the usual one out, proxies put it in
+    }

@@ -5,6 +5,7 @@ from collections import Counter
 from urllib.parse import parse_qs
 
 API = "/gradio_api"
+LONGEST_KEY = 64  # characters of a session's or event's name; browsers send ten, events have 32
 
 
 class Listeners:
@@ -44,11 +45,9 @@ class Listeners:
 
 def listened_to(path: str, query: bytes) -> str | None:
     """The session or event that a GET request to this path listens to, if it does."""
+    key, parts = None, path.removeprefix(API).strip("/").split("/")
     if path == f"{API}/queue/data":
-        return (parse_qs(query.decode("latin-1")).get("session_hash") or [None])[0]
-    parts = path.removeprefix(API).strip("/").split("/")
-    if parts[0] == "heartbeat" and len(parts) == 2:
-        return parts[1]
-    if parts[0] == "call" and len(parts) in (3, 4):
-        return parts[-1]
-    return None
+        key = (parse_qs(query.decode("latin-1")).get("session_hash") or [None])[0]
+    elif (parts[0] == "heartbeat" and len(parts) == 2) or (parts[0] == "call" and len(parts) in (3, 4)):
+        key = parts[-1]
+    return key if key is not None and len(key) <= LONGEST_KEY else None

@@ -28,19 +28,22 @@ class LoginThrottle:
         pause = min(longest, FIRST_PAUSE * 2 ** min(count - FREE_ATTEMPTS, 10))
         return max(0, math.ceil(latest + pause - time.monotonic()))
 
-    def attempted(self, address: str | None, shown: str, succeeded: bool) -> None:
-        """Count an attempt that was looked at.
+    def begun(self, address: str | None) -> None:
+        """Count an attempt, which counts as failed until it has succeeded."""
+        now = time.monotonic()
+        self._failures = {
+            name: failure for name, failure in self._failures.items() if now - failure[1] < FORGIVEN_AFTER
+        }
+        self._failures[address or ""] = self._failures.get(address or "", (0, 0.0))[0] + 1, now
+
+    def ended(self, address: str | None, shown: str, succeeded: bool) -> None:
+        """Forgive an address whose attempt has succeeded, or log that it has not.
 
         Args:
             address: as `public_address` says.
             shown: the address for the log.
         """
-        now = time.monotonic()
-        self._failures = {
-            name: failure for name, failure in self._failures.items() if now - failure[1] < FORGIVEN_AFTER
-        }
         if succeeded:
             self._failures.pop(address or "", None)
-            return
-        log.warning("A login failed, from %s", shown)
-        self._failures[address or ""] = self._failures.get(address or "", (0, 0.0))[0] + 1, now
+        else:
+            log.warning("A login failed, from %s", shown)

@@ -4,22 +4,24 @@ import asyncio
 import time
 
 from fastapi import HTTPException, Request
-from gradio import route_utils
+from gradio import route_utils, routes
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 
-from .listeners import Listeners
+from .listeners import LONGEST_KEY, Listeners
 from .visitors import public_address
 
 PER_SESSION = 8  # requests to the model that a visitor may have waiting; the page has four tabs
 PER_ADDRESS = 16
 OTHER_EVENTS = 200  # waiting events of the page that don't ask the model
+OTHER_PER_SESSION = 16
+BODY_BYTES = 200_000_000  # of all waiting requests together
 UNHEARD_SECONDS = 5.0  # after which a request is dropped that nobody listens to
 UNHEARD_SECONDS_WHEN_FULL = 2.0
 FORGET_SECONDS = 60.0  # how long an answer waits for who asked
 RETRY_SECONDS = 60
-LONGEST_SESSION = 64  # characters of a session's name; browsers send ten
 
+BODY_SIZE = "phi3v.body_size"  # in a request's scope: bytes that have come
 FULL = "The queue is full. Try again in a minute."
 YOURS = "You have {} requests waiting already. Try again when one of them is answered."
 
@@ -37,13 +39,17 @@ class LimitedQueue(Queue):
     model_id = ""
     listeners: Listeners
 
+    def compute_analytics_summary(self, records) -> dict:
+        """Nothing: Gradio's statistics take longer with every request, and nobody sees them here."""
+        return {}
+
     async def push(self, body: PredictBodyInternal, request: Request, username: str | None):
         """As Gradio's.
 
         Raises:
             HTTPException: 400, 429 or 503, with words for the visitor.
         """
-        if len(body.session_hash or "") > LONGEST_SESSION:
+        if len(body.session_hash or "") > LONGEST_KEY:
             raise HTTPException(400, "This is not a session.")
         address = public_address(request.scope.get("client"))
         request.state.visitor = body.session_hash or address or "local"
@@ -53,9 +59,14 @@ class LimitedQueue(Queue):
         return await super().push(body, request, username)
 
     def _check(self, concurrency_id: str, session: str | None, address: str | None) -> None:
+        held = [event for event in self.event_ids_to_events.values() if event.alive]
+        if sum(event.request.scope.get(BODY_SIZE, 0) for event in held) > BODY_BYTES:
+            raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
         if concurrency_id != self.model_id:
             if len(self) - len(self._waiting()) >= OTHER_EVENTS:
                 raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
+            others = [event for event in held if event.concurrency_id != self.model_id]
+            self._check_share(sum(event.session_hash == session for event in others), OTHER_PER_SESSION)
             return
         events = self.requests()
         if len(events) >= self.capacity:
@@ -116,3 +127,19 @@ class LimitedQueue(Queue):
                     self.pending_messages_per_session.pop(name, None)
                     self.pending_event_ids_session.pop(name, None)
             self.listeners.forget(FORGET_SECONDS)
+            forget_uploads_progress()
+
+
+def forget_uploads_progress(seconds: float = 600.0) -> None:
+    """Forget how far uploads are that nobody asks about: Gradio keeps each name for ever."""
+    statuses, now = routes.file_upload_statuses, time.monotonic()
+    for name in [*statuses._statuses, *statuses._signals]:
+        _progress_since.setdefault(name, now)
+    for name, since in list(_progress_since.items()):
+        if now - since > seconds:
+            statuses._statuses.pop(name, None)
+            statuses._signals.pop(name, None)
+            del _progress_since[name]
+
+
+_progress_since: dict[str, float] = {}

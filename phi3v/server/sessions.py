@@ -4,10 +4,10 @@ import time
 
 from gradio.state_holder import SessionState, StateHolder
 
-from .listeners import Listeners
-from .queue import LONGEST_SESSION
+from .listeners import LONGEST_KEY, Listeners
 
 CAPACITY = 200  # sessions that nobody has open; each takes 0.3 MB and what it keeps
+MOST = 400  # sessions in all
 FORGET_SECONDS = 3600.0  # for who comes back, as long as uploads stay
 
 
@@ -23,7 +23,7 @@ class Sessions(StateHolder):
         self._used: dict[str, float] = {}
 
     def __getitem__(self, session_id: str) -> SessionState:
-        if len(session_id) > LONGEST_SESSION:
+        if len(session_id) > LONGEST_KEY:
             raise ValueError("This is not a session.")
         return super().__getitem__(session_id)
 
@@ -40,3 +40,7 @@ class Sessions(StateHolder):
                     del self.session_data[name]
                     self.time_last_used.pop(name, None)
                     self._used.pop(name, None)
+            for name in list(self.session_data)[: max(0, len(self.session_data) - MOST)]:
+                del self.session_data[name]
+                self.time_last_used.pop(name, None)
+                self._used.pop(name, None)

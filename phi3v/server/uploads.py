@@ -17,7 +17,8 @@ PARTIAL_SECONDS = 120.0  # after which a part of an upload is deleted that nothi
 GRACE_SECONDS = 60.0  # for which a new file stays, even where there are too many
 SWEEP_SECONDS = 15.0
 FREE_BYTES = 500_000_000  # of the disk; with less, nothing is taken
-SHARE = 4  # of what all may take, the part that one visitor may
+SHARE = 4  # the part of what all may take that one visitor may, in a while
+SHARE_SECONDS = 600.0
 
 log = logging.getLogger("phi3v")
 
@@ -42,6 +43,7 @@ class UploadFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._uploaded: dict[str, list[tuple[float, int]]] = {}
         self._own: set[Path] = set()
+        self._used = 0
 
     def watch(self) -> None:
         """Delete on a thread what has had its time. What is there now is the page's own and stays."""
@@ -59,6 +61,8 @@ class UploadFolder:
     def sweep(self) -> None:
         """Delete files by age, parts of uploads, empty files and folders, and the oldest where there are too many."""
         now, files = time.time(), []
+        latest = time.monotonic() - SHARE_SECONDS
+        self._uploaded = {name: sizes for name, sizes in self._uploaded.items() if sizes[-1][0] > latest}
         for path in self.path.rglob("*"):
             with suppress(FileNotFoundError):
                 status = path.lstat()
@@ -80,35 +84,27 @@ class UploadFolder:
             with suppress(FileNotFoundError):
                 path.unlink()
             total -= size
+        self._used = total
 
-    @property
-    def has_space(self) -> bool:
-        """Whether uploads can be taken: the disk has free space, and files younger than a minute leave some."""
-        if shutil.disk_usage(self.path).free < FREE_BYTES:
-            return False
-        return self._used() < self.max_bytes + self.max_bytes // SHARE
+    def take(self, address: str | None, size: int) -> str | None:
+        """Count bytes that are about to be written.
 
-    def _used(self) -> int:
-        used = 0
-        for path in self.path.rglob("*"):
-            with suppress(OSError):
-                used += path.lstat().st_size
-        return used
+        Args:
+            address: the visitor's, as `public_address` says.
 
-    def count(self, address: str | None, size: int) -> None:
-        """Note what a visitor has uploaded."""
+        Returns:
+            Words for the visitor if there is no room for them.
+        """
+        self._used += size
+        if self._used > self.max_bytes + self.max_bytes // SHARE or shutil.disk_usage(self.path).free < FREE_BYTES:
+            return "The server has no space for uploads left. Try again in a minute."
         if address:
-            self._uploaded.setdefault(address, []).append((time.monotonic(), size))
-
-    def has_share_left(self, address: str | None) -> bool:
-        """Whether a visitor may upload more: in ten minutes a quarter of what all may take."""
-        since = time.monotonic() - 600
-        self._uploaded = {
-            name: kept
-            for name, sizes in self._uploaded.items()
-            if (kept := [(at, size) for at, size in sizes if at > since])
-        }
-        return sum(size for _, size in self._uploaded.get(address or "", [])) < self.max_bytes // SHARE
+            now = time.monotonic()
+            recent = [each for each in self._uploaded.get(address, []) if now - each[0] < SHARE_SECONDS]
+            self._uploaded[address] = [*recent, (now, size)]
+            if sum(each for _, each in self._uploaded[address]) > self.max_bytes // SHARE:
+                return "These are too many uploads. Try again in ten minutes."
+        return None
 
     def remove(self) -> None:
         """Delete the folder."""

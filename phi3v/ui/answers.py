@@ -4,6 +4,7 @@ import logging
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -113,7 +114,8 @@ def words_for_errors() -> Iterator[None]:
     except (ValueError, MemoryError, EngineFailedError) as error:
         raise refusal(error) from error
     except Exception as error:
-        log.exception("A request failed")
+        place = traceback.extract_tb(error.__traceback__)[-1]  # its words may name a visitor's file
+        log.warning("A request failed: %s in %s, line %d", type(error).__name__, place.name, place.lineno)
         words = "The model failed at this request. Try again; the server's log says more."
         raise gr.Error(words, print_exception=False) from error
 
@@ -172,10 +174,8 @@ def _opened(
 ) -> list[Image.Image]:
     if sources and callable(sources[0]):
         return [open_page(deadline) for open_page in sources]
-    known = {source: image for source in sources if (image := cache.get(source, num_crops))}
-    new = [source for source in sources if source not in known]
-    known |= dict(zip(new, open_images(new, deadline)))
-    return [known[source] for source in sources]
+    known = {str(source): image for source in sources if (image := cache.get(source, num_crops))}
+    return open_images(sources, deadline, known)
 
 
 def _remember(
@@ -215,9 +215,18 @@ def in_background(
             if time.monotonic() - shown_at >= HEARTBEAT_SECONDS:
                 shown_at = time.monotonic()
                 yield "", line, None
+    except BaseException:
+        future.add_done_callback(_let_go)
+        raise
     finally:
         cancelled.set()
     return future.result()
+
+
+def _let_go(future: Future) -> None:
+    """Close what nobody waits for any more."""
+    if not future.exception() and hasattr(future.result(), "close"):
+        future.result().close()
 
 
 def _ask(engine: Phi3Vision, query: Query, images: list[Image.Image]) -> AnswerStream | ZeroStream:

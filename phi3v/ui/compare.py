@@ -9,6 +9,7 @@ from ..images import image_sizes
 from ..inference import Phi3Vision
 from ..loading import EngineLoader
 from ..options import Options
+from ..sources import is_address
 from ..tasks import (
     COMPARE,
     COMPARE_EXAMPLES,
@@ -125,22 +126,28 @@ def build(loader: EngineLoader, settings: Settings, options: Options) -> gr.Text
     return question
 
 
+def _uploads(images: list[str] | None) -> list[str]:
+    """Without addresses, which only a script can put in: Gradio would fetch them to show them."""
+    return [image for image in images or () if not is_address(image)]
+
+
 def _index(event: gr.SelectData) -> int:
     return event.index
 
 
 def _pair(images: list[str]):
     """The slider, for exactly two images, and the buttons that arrange them."""
-    count = len(images or ())
+    images = _uploads(images)
+    count = len(images)
     return gr.update(visible=count == 2), tuple(images) if count == 2 else None, gr.update(visible=count > 0)
 
 
 def arranged(images: list[str], selected: int | None, step: int | None):
     """The gallery with the selected image that many places later, or without it (`None`), and where it is then."""
-    if selected is None or not 0 <= selected < len(images or ()):
+    images = _uploads(images)
+    if selected is None or not 0 <= selected < len(images):
         gr.Info("Tap an image first, then move or remove it.")
         return gr.skip(), gr.skip()
-    images = list(images)
     image = images.pop(selected)
     if step is None:
         return gr.update(value=images, selected_index=None), None

@@ -12,7 +12,7 @@ TALKING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility
 # Of events that open files: few at once, so that a visitor's many don't take all of the server's threads.
 FILE_EVENT = {
     "concurrency_id": "files",
-    "concurrency_limit": 4,
+    "concurrency_limit": 1,
     "show_progress": "hidden",
     "api_visibility": "private",
 }

@@ -1,5 +1,6 @@
 """Components whose value is where files are: paths of uploads, and addresses. Nothing is opened or fetched here."""
 
+import os
 from pathlib import Path
 
 import gradio as gr
@@ -39,6 +40,7 @@ class SourceFiles:
         image.thumbnail((LONG_SIDE, LONG_SIDE))
         path = save_pil_to_cache(image, self.GRADIO_CACHE, name, "png")
         self.temp_files.add(path)
+        os.utime(path)  # what was there already begins its hour anew
         return path
 
 

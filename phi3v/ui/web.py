@@ -12,7 +12,7 @@ from .parts import TALKING
 from .tab import WARNING_SECONDS
 from .upload import GalleryPaths, ImagePath
 
-AT_ONCE = 8
+AT_ONCE = 4
 SECONDS = 15.0  # for fetching and decoding
 
 
@@ -37,5 +37,5 @@ def from_the_web(target: ImagePath | GalleryPaths, tab: str, max_bytes: int) -> 
             placeholder="https://… (of the image itself)", label="Address", show_label=False, max_length=2000, scale=4
         )
         fetch = gr.Button("Fetch", scale=1, min_width=80)
-    limits = TALKING | {"concurrency_limit": AT_ONCE}
+    limits = TALKING | {"concurrency_id": "web", "concurrency_limit": AT_ONCE}  # of all tabs together
     gr.on([address.submit, fetch.click], take, [address, target], [target, address], **limits)
