@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from .loading import EngineLoader, public_name
-from .options import Options, parse_options
+from .app.loading import EngineLoader, public_name
+from .app.options import Options, parse_options
+from .app.zero import on_zero_gpu
 from .server.asgi import Access, guarded_app
 from .server.connections import limit_connections
 from .server.listeners import Listeners
 from .server.uploads import UploadFolder
 from .ui import build_app
 from .ui.look import HEAD, STYLESHEET, THEME
-from .zero import on_zero_gpu
 
 THREADS = 40  # besides one for each request
 PROXY_VARIABLE = "FORWARDED_ALLOW_IPS"  # uvicorn reads it: whose word on a visitor's address counts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from phi3v import fetch
+from phi3v.inputs import fetch
 from phi3v.serve import main
 
 fetch.fetch_image.__kwdefaults__["allowed"] = lambda address: address == "127.0.0.1"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from phi3v.inference import PREVIEW_MODEL
-from phi3v.loading import resolve_model
-from phi3v.options import Options, parse_options
+from phi3v.app.loading import resolve_model
+from phi3v.app.options import Options, parse_options
+from phi3v.engine.engine import PREVIEW_MODEL
 
 
 def test_defaults():

@@ -18,11 +18,11 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from .checkpoint import FILES
-from .device import pick_device
-from .fair_semaphore import FairSemaphore
-from .image_cache import ImageCache
-from .inference import PREVIEW_MODEL, Phi3Vision
+from ..engine.checkpoint import FILES
+from ..engine.device import pick_device
+from ..engine.engine import PREVIEW_MODEL, Phi3Vision
+from ..inputs.fair_semaphore import FairSemaphore
+from ..inputs.image_cache import ImageCache
 from .options import Options
 from .zero import keep, on_zero_gpu
 

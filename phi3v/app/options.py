@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from .device import ATTENTION, DTYPES, pick_device
-from .inference import BOUNDS
-from .quantize import BITS
+from ..engine.device import ATTENTION, DTYPES, pick_device
+from ..engine.engine import BOUNDS
+from ..engine.quantize import BITS
 
 SHORTEST_PASSWORD = 8
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
