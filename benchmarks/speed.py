@@ -26,7 +26,8 @@ from PIL import Image
 from phi3v import Phi3Vision, Stats
 from phi3v.engine.answer_stream import TokenStreamer
 from phi3v.engine.kv_cache import roomy_cache
-from phi3v.engine.quantize import BITS, stored
+from phi3v.engine.quantize import stored
+from phi3v.engine.settings import BITS
 
 from .full_size import full_size
 from .limits import Limits, measure, synchronize

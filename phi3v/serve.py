@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from .app.loading import EngineLoader, public_name
-from .app.options import Options, parse_options
+from .app.loading import EngineLoader, check_device, public_name
+from .app.options import Options
 from .app.zero import on_zero_gpu
+from .paths import EXAMPLES
 from .server.asgi import Access, guarded_app
 from .server.connections import limit_connections
 from .server.listeners import Listeners
@@ -23,9 +24,9 @@ THREADS = 40  # besides one for each request
 PROXY_VARIABLE = "FORWARDED_ALLOW_IPS"  # uvicorn reads it: whose word on a visitor's address counts
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Serve the page at once; the model loads behind it."""
-    options = parse_options()
+    check_device(options)
     on_spaces = bool(os.environ.get("SPACE_ID"))
     if on_spaces:  # only the Hub's proxy reaches a Space
         os.environ.setdefault(PROXY_VARIABLE, "*")
@@ -86,6 +87,7 @@ def serve(app: gr.Blocks, options: Options, guarded) -> None:
         mcp_server=options.auth is None,  # Gradio's can't log in
         app_kwargs={"lifespan": lifespan},
         prevent_thread_lock=True,
+        allowed_paths=[str(EXAMPLES)],  # else only those in the working folder
         _app=guarded,
     )
     limit_connections(app.server.config)

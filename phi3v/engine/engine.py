@@ -32,21 +32,11 @@ from .fast.prompt_graphs import PromptGraphs
 from .interrupt import AnswerStoppedError, between_layers
 from .kv_cache import Pixels, PrefixCache, cut, roomy_cache
 from .prompt import Prompt, Prompter
-from .quantize import BITS, name_of_precision, quantize_decoder
+from .quantize import name_of_precision, quantize_decoder
+from .settings import BITS, BOUNDS
 from .worker import Worker
 
 log = logging.getLogger("phi3v")
-
-# name: (lowest, highest)
-BOUNDS = {
-    "max_new_tokens": (1, 4096),
-    "temperature": (0.0, 2.0),
-    "top_p": (0.01, 1.0),
-    "repetition_penalty": (1.0, 2.0),
-    "num_crops": (1, 16),
-    "seed": (0, 2**32 - 1),
-}
-
 
 MAX_SALT = 256  # characters; as many as a session's name takes, and no more than can be kept for each request
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from ..app.options import Options
-from ..engine.engine import BOUNDS
+from ..engine.settings import BOUNDS
 
 NAMES = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed", "num_crops")
 MEANINGS = {
