@@ -20,6 +20,8 @@ from .model.image_processing_phi3_v import Phi3VImageProcessor
 from .model.modeling_phi3_v import Phi3VForCausalLM, Phi3VModel, Phi3VPreTrainedModel
 from .model.processing_phi3_v import Phi3VProcessor
 
+__version__ = "0.2.0"
+
 AutoConfig.register("phi3_v", Phi3VConfig)
 AutoModel.register(Phi3VConfig, Phi3VModel)
 AutoModelForCausalLM.register(Phi3VConfig, Phi3VForCausalLM)
