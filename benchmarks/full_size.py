@@ -7,8 +7,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers import initialization as init
 
 from phi3v import Phi3Vision
-from phi3v.device import pick_attention, pick_device, pick_dtype
-from phi3v.quantize import quantize_decoder
+from phi3v.engine.device import pick_attention, pick_device, pick_dtype
+from phi3v.engine.quantize import quantize_decoder
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
 PUBLISHED = REFERENCE / "hub-files"

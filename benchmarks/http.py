@@ -21,7 +21,7 @@ import httpx
 from gradio_client import Client, handle_file
 
 from phi3v import Phi3Vision
-from phi3v.tasks import OCR
+from phi3v.app.tasks import OCR
 
 from .full_size import full_size
 from .reading import unseen_receipt

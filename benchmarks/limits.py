@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from phi3v.quantize import QuantizedLinear
+from phi3v.engine.quantize import QuantizedLinear
 
 
 @dataclass(frozen=True)

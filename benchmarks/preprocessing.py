@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from phi3v import Phi3VImageProcessor
-from phi3v.device import pick_device
+from phi3v.engine.device import pick_device
 
 from .limits import synchronize
 

@@ -7,7 +7,7 @@ against what is shown, and how many answers are the very same as without quantis
 import argparse
 
 from phi3v import Phi3Vision
-from phi3v.quantize import BITS
+from phi3v.engine.settings import BITS
 from training import evaluate
 from training.scores import edits
 

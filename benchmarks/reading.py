@@ -11,7 +11,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as app.py does
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.tasks import EXAMPLES, OCR
+from phi3v.app.tasks import EXAMPLES, OCR
 
 TIMES = 10
 

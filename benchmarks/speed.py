@@ -24,9 +24,10 @@ import torch
 from PIL import Image
 
 from phi3v import Phi3Vision, Stats
-from phi3v.kv_cache import roomy_cache
-from phi3v.quantize import BITS, stored
-from phi3v.streaming import TokenStreamer
+from phi3v.engine.answer_stream import TokenStreamer
+from phi3v.engine.kv_cache import roomy_cache
+from phi3v.engine.quantize import stored
+from phi3v.engine.settings import BITS
 
 from .full_size import full_size
 from .limits import Limits, measure, synchronize

@@ -12,12 +12,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from .configuration_phi3_v import Phi3VConfig
-from .image_processing_phi3_v import Phi3VImageProcessor
-from .inference import Answer, Phi3Vision
-from .modeling_phi3_v import Phi3VForCausalLM, Phi3VModel, Phi3VPreTrainedModel
-from .processing_phi3_v import Phi3VProcessor
-from .streaming import AnswerStream, Stats
+from .engine.answer_stream import AnswerStream, Stats
+from .engine.engine import Answer, Phi3Vision
+from .inputs.images import open_image
+from .model.configuration_phi3_v import Phi3VConfig
+from .model.image_processing_phi3_v import Phi3VImageProcessor
+from .model.modeling_phi3_v import Phi3VForCausalLM, Phi3VModel, Phi3VPreTrainedModel
+from .model.processing_phi3_v import Phi3VProcessor
+
+__version__ = "0.2.0"
 
 AutoConfig.register("phi3_v", Phi3VConfig)
 AutoModel.register(Phi3VConfig, Phi3VModel)
@@ -39,4 +42,5 @@ __all__ = [
     "Phi3VProcessor",
     "Phi3Vision",
     "Stats",
+    "open_image",
 ]

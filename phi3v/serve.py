@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from .loading import EngineLoader, public_name
-from .options import Options, parse_options
+from .app.loading import EngineLoader, check_device, public_name
+from .app.options import Options
+from .app.zero import on_zero_gpu
+from .paths import EXAMPLES
 from .server.asgi import Access, guarded_app
 from .server.connections import limit_connections
 from .server.gradio_limits import limit_gradio
@@ -18,16 +20,15 @@ from .server.listeners import Listeners
 from .server.uploads import UploadFolder
 from .ui import build_app
 from .ui.look import HEAD, STYLESHEET, THEME
-from .zero import on_zero_gpu
 
 THREADS = 40  # besides one for each request
 PRIVATE_NETWORKS = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10"  # where the Hub's proxies are
 PROXY_VARIABLE = "FORWARDED_ALLOW_IPS"  # uvicorn reads it: whose word on a visitor's address counts
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Serve the page at once; the model loads behind it."""
-    options = parse_options()
+    check_device(options)
     on_spaces = bool(os.environ.get("SPACE_ID"))
     if on_spaces:  # only the Hub's proxy reaches a Space
         os.environ.setdefault(PROXY_VARIABLE, PRIVATE_NETWORKS)
@@ -90,6 +91,7 @@ def serve(app: gr.Blocks, options: Options, guarded) -> None:
         mcp_server=options.auth is None,  # Gradio's can't log in
         app_kwargs={"lifespan": lifespan},
         prevent_thread_lock=True,
+        allowed_paths=[str(EXAMPLES)],  # else only those in the working folder
         _app=guarded,
     )
     limit_connections(app.server.config)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from servers import Server
 from transformers import AutoModelForCausalLM, AutoProcessor
 
-from phi3v.fast import chunk_graph, decode_graph, prompt_graphs
+from phi3v.engine.fast import chunk_graph, decode_graph, prompt_graphs
 
 REFERENCE = Path(__file__).parent / "reference"
 PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"

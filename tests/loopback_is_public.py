@@ -9,9 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from phi3v import fetch
+from phi3v.app.options import parse_options
+from phi3v.inputs import fetch
 from phi3v.serve import main
 
 fetch.fetch_image.__kwdefaults__["allowed"] = lambda address: address == "127.0.0.1"
 fetch.PORTS["http"] = int(os.environ["LOOPBACK_PORT"])
-main()
+main(parse_options())

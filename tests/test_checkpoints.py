@@ -21,10 +21,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
 
 import phi3v
 from phi3v import Phi3Vision
-from phi3v.checkpoint import load_checkpoint
-from phi3v.device import pick_dtype
-from phi3v.loading import EngineLoader, explain
-from phi3v.options import Options
+from phi3v.app.loading import EngineLoader, explain
+from phi3v.app.options import Options
+from phi3v.engine.checkpoint import load_checkpoint
+from phi3v.engine.device import pick_dtype
 
 CHECKPOINT = REFERENCE / "checkpoint"
 NAMES = set(json.loads((CHECKPOINT / "model.safetensors.index.json").read_text())["weight_map"])

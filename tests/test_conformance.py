@@ -8,7 +8,7 @@ import torch
 from conftest import REFERENCE, reference_table
 from PIL import Image
 
-from phi3v.image_processing_phi3_v import hd_transform
+from phi3v.model.image_processing_phi3_v import hd_transform
 
 PUBLIC = REFERENCE / "public"
 CASES = [case["id"] for case in reference_table("index.json")["cases"]]

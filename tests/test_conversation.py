@@ -2,7 +2,7 @@
 
 import json
 
-from phi3v.conversation import Exchange, as_history, files_of, to_json, to_markdown
+from phi3v.app.conversation import Exchange, as_history, files_of, to_json, to_markdown
 
 EXCHANGES = [
     Exchange("What is it?", ["/tmp/x/a.png", "/tmp/x/b.png"], "A *cat*."),

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phi3v import documents, sandbox
-from phi3v.deadline import Deadline, StoppedError
-from phi3v.documents import LONG_SIDE, Document, is_pdf, page_count
+from phi3v.inputs import documents, sandbox
+from phi3v.inputs.deadline import Deadline, StoppedError
+from phi3v.inputs.documents import LONG_SIDE, Document, is_pdf, page_count
 
 COLOURS = ("red", "lime", "blue")
 PAGE_OF_RED = b"1 0 0 rg 0 0 9999 9999 re f"

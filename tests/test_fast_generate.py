@@ -14,12 +14,12 @@ from PIL import Image
 from transformers import AutoModelForCausalLM
 
 from phi3v import Phi3Vision
-from phi3v.fast import decode_graph, forward, generate, prompt_kernels
-from phi3v.fast.chunk_graph import ChunkGraph
-from phi3v.fast.forward import without_cudnn
-from phi3v.fast.prompt_graphs import PromptGraphs
-from phi3v.fast.tower import LeanTower
-from phi3v.kv_cache import roomy_cache
+from phi3v.engine.fast import decode_graph, forward, generate, prompt_kernels
+from phi3v.engine.fast.chunk_graph import ChunkGraph
+from phi3v.engine.fast.forward import without_cudnn
+from phi3v.engine.fast.prompt_graphs import PromptGraphs
+from phi3v.engine.fast.tower import LeanTower
+from phi3v.engine.kv_cache import roomy_cache
 
 WORDS = "Tell me about the weather, the sea and the ships."
 
@@ -55,7 +55,7 @@ def loaded(request, few_large_blocks, endless_checkpoint):
         assert fast._fast.try_kernels()
         fast._fast.prompts = PromptGraphs(fast.model)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("phi3v.fast.prompt_graphs.recorded", Recorded)
+            patch.setattr("phi3v.engine.fast.prompt_graphs.recorded", Recorded)
             for size in fast._fast.prompts.sizes:
                 fast._fast.prompts.record(size, (0, 0))
     return plain, fast
@@ -131,7 +131,7 @@ def test_it_ends_where_the_context_ends(engines, monkeypatch):
 
 def test_more_positions_than_were_made_ready(engines, monkeypatch):
     monkeypatch.setattr(generate, "ROOM", 4)
-    monkeypatch.setattr("phi3v.kv_cache.STEP", 4)
+    monkeypatch.setattr("phi3v.engine.kv_cache.STEP", 4)
     plain, fast = both(engines, WORDS)
     assert plain == fast
 
@@ -201,7 +201,7 @@ def plain_model(folder):
 
 
 def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, monkeypatch):
-    from phi3v.fast import prompt_kernels
+    from phi3v.engine.fast import prompt_kernels
 
     engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", quantize="int8")
     monkeypatch.setattr(prompt_kernels, "unpacked", lambda *_: 1 / 0)
@@ -212,7 +212,7 @@ def test_kernels_that_fail_are_not_used(few_large_blocks, endless_checkpoint, mo
 
 @pytest.mark.parametrize("wrong", ["unpacked", "gated", None])
 def test_no_answer_uses_kernels_that_are_not_known_to_work(few_large_blocks, endless_checkpoint, monkeypatch, wrong):
-    from phi3v.fast import generate, prompt_kernels
+    from phi3v.engine.fast import generate, prompt_kernels
 
     quantize = "int8" if wrong == "unpacked" else None  # the interpreter takes minutes for all of a model's weights
     engine = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32", quantize=quantize)
@@ -235,7 +235,7 @@ def test_no_answer_uses_kernels_that_are_not_known_to_work(few_large_blocks, end
 
 @torch.inference_mode()
 def test_recorded_images_are_embedded_as_others(endless_checkpoint, monkeypatch):
-    monkeypatch.setattr("phi3v.fast.image_graphs.recorded", Recorded)
+    monkeypatch.setattr("phi3v.engine.fast.image_graphs.recorded", Recorded)
     embed = Phi3Vision.from_pretrained(endless_checkpoint, dtype="float32")._image_graphs
     images = [
         torch.randint(256, (3, 336 * height, 336 * width), dtype=torch.uint8) for height, width in [(1, 2), (2, 1)]
@@ -362,7 +362,7 @@ def test_warm_up_makes_ready_what_helps_most_first(few_large_blocks, endless_che
 
     with monkeypatch.context() as patch:
         for module in ("decode_graph", "chunk_graph", "image_graphs", "prompt_graphs"):
-            patch.setattr(f"phi3v.fast.{module}.recorded", recorded)
+            patch.setattr(f"phi3v.engine.fast.{module}.recorded", recorded)
         for graphs in (decode_graph.DecodeGraph, ChunkGraph, PromptGraphs):  # tested above, and slow here
             patch.setattr(graphs, "agrees", lambda _: True)
         patch.setattr(engine, "device", torch.device("cuda"))

@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
-from phi3v import fetch
-from phi3v.deadline import Deadline
-from phi3v.fetch import MAX_ATTEMPTS, MAX_REDIRECTS, fetch_image, is_public
-from phi3v.images import open_image
+from phi3v.inputs import fetch
+from phi3v.inputs.deadline import Deadline
+from phi3v.inputs.fetch import MAX_ATTEMPTS, MAX_REDIRECTS, fetch_image, is_public
+from phi3v.inputs.images import open_image
 
 NAME = "pictures.example"
 NO_SERVER = "No public server"

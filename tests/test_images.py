@@ -8,7 +8,7 @@ import pytest
 from conftest import REFERENCE
 from PIL import Image
 
-from phi3v.images import MAX_PIXELS, image_sizes, open_image, open_images
+from phi3v.inputs.images import MAX_PIXELS, image_sizes, open_image, open_images
 
 
 def saved(tmp_path, image, name, **settings):

@@ -11,8 +11,8 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision, Stats
-from phi3v.errors import EngineFailedError, is_out_of_memory
-from phi3v.streaming import TokenStreamer
+from phi3v.engine.answer_stream import TokenStreamer
+from phi3v.engine.errors import EngineFailedError, is_out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def test_an_answer_ends_between_layers_before_its_first_token(stoppable, page, p
     engine, seen = stoppable
     streams, ready, hours = [], threading.Event(), []
     clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + 3600 * len(hours))
-    monkeypatch.setattr("phi3v.inference.time", clock)
+    monkeypatch.setattr("phi3v.engine.engine.time", clock)
 
     def action():
         ready.wait()

@@ -1,10 +1,14 @@
 """The command line and the environment."""
 
-import pytest
+import subprocess
+import sys
 
-from phi3v.inference import PREVIEW_MODEL
-from phi3v.loading import resolve_model
-from phi3v.options import Options, parse_options
+import pytest
+from servers import ROOT
+
+from phi3v.app.loading import check_device, resolve_model
+from phi3v.app.options import Options, parse_options
+from phi3v.engine.engine import PREVIEW_MODEL
 
 
 def test_defaults():
@@ -36,8 +40,6 @@ def test_login():
         (["--server-port", "http"], {}, ["--server-port", "whole number from 1 to 65535"]),
         (["--auth", "nobody"], {}, ["--auth", "USER:PASSWORD"]),
         ([], {"PHI3V_ATTN_IMPLEMENTATION": "fast"}, ["PHI3V_ATTN_IMPLEMENTATION", "sdpa"]),
-        (["--device", "banana"], {}, ["--device", "cpu"]),
-        (["--device", "cpu:x"], {}, ["--device", "cpu"]),
         (["--model", "/nonexistent/folder"], {}, ["--model", "no folder"]),
         ([], {"PHI3V_SHARE": "maybe"}, ["PHI3V_SHARE", "true"]),
         ([], {"PHI3V_MAX_TIME": "0"}, ["PHI3V_MAX_TIME", "from 1 to 3600"]),
@@ -50,6 +52,32 @@ def test_wrong_value_is_refused_with_the_right_ones_named(arguments, environment
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "where"),
+    [
+        (["--device", "banana"], {}, "argument --device:"),
+        (["--device", "cpu:x"], {"PHI3V_DEVICE": "cpu"}, "argument --device:"),
+        ([], {"PHI3V_DEVICE": "banana"}, "environment variable PHI3V_DEVICE:"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(arguments, environment, where, capsys, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as exit:
+        check_device(parse_options(arguments))
+    assert exit.value.code == 2
+    message = capsys.readouterr().err
+    assert where in message
+    assert "(available: " in message
+
+
+def test_the_app_does_not_start_on_a_device_that_is_not_there():
+    done = subprocess.run([sys.executable, "app.py", "--device", "banana"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "app.py: error: argument --device: Device 'banana' is not available here" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_names_flags_and_variables(capsys):

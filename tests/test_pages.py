@@ -10,8 +10,8 @@ import pytest
 from conftest import EXAMPLES
 from test_documents import PAGE_OF_RED, several_pages
 
-from phi3v.deadline import Deadline, StoppedError
-from phi3v.pages import Page, PageFiles, as_file, as_zip, joined, read_pages
+from phi3v.app.pages import Page, PageFiles, as_file, as_zip, joined, read_pages
+from phi3v.inputs.deadline import Deadline, StoppedError
 
 PAGES = [Page("a.pdf, page 1", '{"total": "1"}', "end"), Page("../b.png", "not JSON", "end")]
 

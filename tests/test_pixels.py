@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from phi3v.pixels import planar, rgbx
+from phi3v.model.pixels import planar, rgbx
 
 
 def test_memory_that_is_shared_with_another_image():

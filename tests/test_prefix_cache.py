@@ -6,7 +6,7 @@ from conftest import EXAMPLES, REFERENCE
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.kv_cache import PrefixCache, roomy_cache
+from phi3v.engine.kv_cache import PrefixCache, roomy_cache
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.tasks import COMPARE_EXAMPLES, DESCRIBE_EXAMPLES, OCR, OCR_EXAMPLES
+from phi3v.app.tasks import COMPARE_EXAMPLES, DESCRIBE_EXAMPLES, OCR, OCR_EXAMPLES
 
 
 @pytest.fixture(scope="module")

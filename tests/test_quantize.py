@@ -6,9 +6,9 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.fast import prompt_kernels
-from phi3v.fast.decode_graph import DecodeGraph
-from phi3v.quantize import QuantizedLinear
+from phi3v.engine.fast import prompt_kernels
+from phi3v.engine.fast.decode_graph import DecodeGraph
+from phi3v.engine.quantize import QuantizedLinear
 
 
 @pytest.mark.parametrize(("bits", "error"), [(8, 0.01), (4, 0.11)])

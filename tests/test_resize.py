@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from phi3v import tensor_resize
-from phi3v.image_processing_phi3_v import hd_transform, hd_transform_pixels
-from phi3v.pixels import planar, rgbx
-from phi3v.resize import LARGE, resize
+from phi3v.model import tensor_resize
+from phi3v.model.image_processing_phi3_v import hd_transform, hd_transform_pixels
+from phi3v.model.pixels import planar, rgbx
+from phi3v.model.resize import LARGE, resize
 
 SIZES = [
     ((640, 480), (1344, 1008)),

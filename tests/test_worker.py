@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from phi3v import Phi3Vision
-from phi3v.worker import Worker
+from phi3v.engine.worker import Worker
 
 
 @pytest.fixture

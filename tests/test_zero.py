@@ -12,11 +12,11 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
-from phi3v.loading import EngineLoader
-from phi3v.options import parse_options
+from phi3v.app.loading import EngineLoader
+from phi3v.app.options import parse_options
+from phi3v.app.zero import RefusedError, ZeroStream, keep, pieces, seconds
 from phi3v.ui import answers as page_answers
 from phi3v.ui.answers import Query, answers
-from phi3v.zero import ZeroStream, keep, pieces, seconds
 
 QUESTION = "What does the sign say?"
 
@@ -96,6 +96,18 @@ def _in_the_child(request: bytes, results, stop) -> None:
 
     with ThreadPoolExecutor() as executor:
         executor.submit(run).result()
+
+
+def test_a_refusal_arrives_with_its_words(engine, sign):
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    request = pickle.dumps((" ", [sign], [], {"max_new_tokens": 5}))
+    child = context.Process(target=_in_the_child, args=(request, results, context.Event()), daemon=True)
+    child.start()
+    stream = ZeroStream(iter(results.get, None))
+    with pytest.raises(RefusedError, match="question is empty"):
+        stream.read()
+    child.join(20)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -7,8 +7,8 @@ from gradio import component_meta
 # code, and an installed package may not be writable.
 component_meta.create_or_modify_pyi = lambda *_: None
 
-from ..loading import EngineLoader
-from ..options import Options
+from ..app.loading import EngineLoader
+from ..app.options import Options
 from ..server.listeners import Listeners
 from . import chat, compare, describe, ocr
 from .guard import GuardedBlocks

@@ -17,19 +17,19 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from ..conversation import Exchange, as_history, files_of
-from ..deadline import Deadline, StoppedError
-from ..errors import EngineFailedError
-from ..image_cache import WORTHWHILE, ImageCache
-from ..images import open_images
-from ..inference import Phi3Vision
-from ..loading import EngineLoader
-from ..options import Options
-from ..pages import CUT_OFF, Opener
-from ..sources import is_address, local_files
-from ..streaming import AnswerStream, Stats
-from ..tasks import check_conversation
-from ..zero import ZeroStream, on_zero_gpu, pieces
+from ..app.conversation import Exchange, as_history, files_of
+from ..app.loading import EngineLoader
+from ..app.options import Options
+from ..app.pages import CUT_OFF, Opener
+from ..app.tasks import check_conversation
+from ..app.zero import ZeroStream, on_zero_gpu, pieces
+from ..engine.answer_stream import AnswerStream, Stats
+from ..engine.engine import Phi3Vision
+from ..engine.errors import EngineFailedError
+from ..inputs.deadline import Deadline, StoppedError
+from ..inputs.image_cache import WORTHWHILE, ImageCache
+from ..inputs.images import open_images
+from ..inputs.sources import is_address, local_files
 from .status import loading_text
 
 POLL_SECONDS = 0.08  # how soon a stop is noticed, and how often the page is updated at most

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 
-from ..conversation import Exchange, to_json, to_markdown
-from ..loading import EngineLoader, public_name
-from ..tasks import check_conversation
+from ..app.conversation import Exchange, to_json, to_markdown
+from ..app.loading import EngineLoader, public_name
+from ..app.tasks import check_conversation
 from .answers import Query, answers
 from .parts import stats_below
 from .saving import save_chip

@@ -7,9 +7,9 @@ from textwrap import indent
 
 import gradio as gr
 
-from ..conversation import Exchange
-from ..inference import PREVIEW_MODEL, Phi3Vision
-from ..loading import EngineLoader, public_name
+from ..app.conversation import Exchange
+from ..app.loading import EngineLoader, public_name
+from ..engine.engine import PREVIEW_MODEL, Phi3Vision
 from .answers import Request
 from .parts import PRIVATE
 
@@ -50,8 +50,7 @@ def snippet(
     if several:
         asking = "for image in images:\n" + indent(f"{asking}print()\n", "    ")
     return (
-        "from phi3v import Phi3Vision\n"
-        "from phi3v.images import open_image\n"
+        "from phi3v import Phi3Vision, open_image\n"
         "\n"
         f"engine = Phi3Vision.from_pretrained({named})\n"
         f"images = [{opened}]\n"

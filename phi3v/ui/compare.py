@@ -4,13 +4,9 @@ from functools import partial
 
 import gradio as gr
 
-from ..deadline import Deadline
-from ..images import image_sizes
-from ..inference import Phi3Vision
-from ..loading import EngineLoader
-from ..options import Options
-from ..sources import is_address
-from ..tasks import (
+from ..app.loading import EngineLoader
+from ..app.options import Options
+from ..app.tasks import (
     COMPARE,
     COMPARE_EXAMPLES,
     CROPS_OF_A_SET,
@@ -18,6 +14,10 @@ from ..tasks import (
     MAX_QUESTION_CHARACTERS,
     compare_question,
 )
+from ..engine.engine import Phi3Vision
+from ..inputs.deadline import Deadline
+from ..inputs.images import image_sizes
+from ..inputs.sources import is_address
 from .answers import Query, answers
 from .code import code_panel
 from .parts import FILE_EVENT, PRIVATE, TALKING, again_chip, answer_panel, ask_and_stop, examples, preset_chips

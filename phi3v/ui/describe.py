@@ -2,10 +2,10 @@
 
 import gradio as gr
 
-from ..conversation import Exchange
-from ..loading import EngineLoader
-from ..options import Options
-from ..tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
+from ..app.conversation import Exchange
+from ..app.loading import EngineLoader
+from ..app.options import Options
+from ..app.tasks import DEFAULT_QUESTION, DESCRIBE, DESCRIBE_EXAMPLES, MAX_QUESTION_CHARACTERS, describe_question
 from .answers import Query, answers
 from .chatting import ask_again, conversation_panel, converse, messages
 from .code import code_panel

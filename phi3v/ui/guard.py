@@ -9,11 +9,11 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..images import GONE
-from ..literal import in_whole_characters
+from ..engine.literal import in_whole_characters
+from ..inputs.images import GONE
+from ..inputs.sources import is_address
 from ..server.listeners import Listeners
 from ..server.queue import LimitedQueue
-from ..sources import is_address
 from .upload import SourceFiles
 
 NO_PATHS = "A file is an upload or an address, not a path. With gradio_client, send handle_file(…)."

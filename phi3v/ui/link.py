@@ -7,7 +7,7 @@ import json
 
 import gradio as gr
 
-from ..tasks import MAX_QUESTION_CHARACTERS, OCR
+from ..app.tasks import MAX_QUESTION_CHARACTERS, OCR
 from .settings import NAMES, Settings
 
 TABS = ("describe", "ocr", "compare", "chat")

@@ -8,11 +8,11 @@ from functools import partial
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..deadline import StoppedError
-from ..loading import EngineLoader
-from ..options import Options
-from ..pages import Opener, Page, PageFiles, as_file, as_zip, check_count, joined, read_pages
-from ..tasks import OCR, OCR_EXAMPLES, ocr_question
+from ..app.loading import EngineLoader
+from ..app.options import Options
+from ..app.pages import Opener, Page, PageFiles, as_file, as_zip, check_count, joined, read_pages
+from ..app.tasks import OCR, OCR_EXAMPLES, ocr_question
+from ..inputs.deadline import StoppedError
 from .answers import (
     PREPARE_SECONDS,
     STOPPED,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from ..tasks import Preset
+from ..app.tasks import Preset
 
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Of events that may show a message: those travel through the queue.

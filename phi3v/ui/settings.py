@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from ..inference import BOUNDS
-from ..options import Options
+from ..app.options import Options
+from ..engine.settings import BOUNDS
 
 NAMES = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed", "num_crops")
 MEANINGS = {

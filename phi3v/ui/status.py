@@ -4,8 +4,8 @@ import html
 
 import gradio as gr
 
-from ..inference import Phi3Vision
-from ..loading import PHI_3_VISION, EngineLoader, LoadState, public_name
+from ..app.loading import PHI_3_VISION, EngineLoader, LoadState, public_name
+from ..engine.engine import Phi3Vision
 from .parts import PRIVATE
 
 TITLE = """

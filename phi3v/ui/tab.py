@@ -7,9 +7,9 @@ from inspect import Parameter, Signature, signature
 
 import gradio as gr
 
-from ..conversation import Exchange
-from ..options import Options
-from ..pages import Page
+from ..app.conversation import Exchange
+from ..app.options import Options
+from ..app.pages import Page
 from .answers import REFUSED
 from .parts import PRIVATE
 from .settings import NAMES, Settings

@@ -8,9 +8,9 @@ from gradio.data_classes import FileData, GradioModel, GradioRootModel
 from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 
-from ..deadline import Deadline
-from ..images import open_image
-from ..sources import is_address
+from ..inputs.deadline import Deadline
+from ..inputs.images import open_image
+from ..inputs.sources import is_address
 from .parts import FILE_EVENT
 
 LONG_SIDE = 4096  # pixels that a copy of an image keeps: several times what the model sees
@@ -48,7 +48,7 @@ class ImagePath(SourceFiles, gr.Image):
     """`gr.Image` whose value is a path or an address.
 
     gr.Image opens the file before the app's function runs and fails with a traceback where it can't.
-    `images.open_image` does this with errors a person can act on.
+    `inputs/images.py` does this with errors a person can act on.
     """
 
     def preprocess(self, payload) -> str | None:

@@ -5,9 +5,9 @@ import tempfile
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..deadline import Deadline
-from ..fetch import fetch_image
-from ..images import open_image
+from ..inputs.deadline import Deadline
+from ..inputs.fetch import fetch_image
+from ..inputs.images import open_image
 from .parts import TALKING
 from .tab import WARNING_SECONDS
 from .upload import GalleryPaths, ImagePath

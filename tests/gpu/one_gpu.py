@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from benchmarks.full_size import full_size
-from phi3v.errors import EngineFailedError
-from phi3v.fast import prompt_kernels
-from phi3v.quantize import QuantizedLinear
+from phi3v.engine.errors import EngineFailedError
+from phi3v.engine.fast import prompt_kernels
+from phi3v.engine.quantize import QuantizedLinear
 
 IMAGE = Image.new("RGB", (1344, 1344), "white")
 

@@ -16,6 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..model.image_processing_phi3_v import hd_transform
+from ..model.processing_phi3_v import Phi3VProcessor
+from ..paths import PREVIEW_MODEL
+from .answer_stream import AnswerStream, Stats, StopWhenSet, TokenStreamer
 from .checkpoint import load_checkpoint
 from .device import memory_to_spare, pick_attention, pick_device, pick_dtype
 from .errors import GPU_FAILED, EngineFailedError, is_lost, is_out_of_memory
@@ -25,29 +29,14 @@ from .fast.forward import Layers, is_plain, is_small, lay_out, suits, without_cu
 from .fast.generate import FastGenerate
 from .fast.image_graphs import ImageGraphs
 from .fast.prompt_graphs import PromptGraphs
-from .image_processing_phi3_v import hd_transform
 from .interrupt import AnswerStoppedError, between_layers
 from .kv_cache import Pixels, PrefixCache, cut, roomy_cache
-from .processing_phi3_v import Phi3VProcessor
 from .prompt import Prompt, Prompter
-from .quantize import BITS, name_of_precision, quantize_decoder
-from .streaming import AnswerStream, Stats, StopWhenSet, TokenStreamer
+from .quantize import name_of_precision, quantize_decoder
+from .settings import BITS, BOUNDS
 from .worker import Worker
 
-PREVIEW_MODEL = Path(__file__).parent.parent / "assets" / "preview-model"
-
 log = logging.getLogger("phi3v")
-
-# name: (lowest, highest)
-BOUNDS = {
-    "max_new_tokens": (1, 4096),
-    "temperature": (0.0, 2.0),
-    "top_p": (0.01, 1.0),
-    "repetition_penalty": (1.0, 2.0),
-    "num_crops": (1, 16),
-    "seed": (0, 2**32 - 1),
-}
-
 
 MAX_SALT = 256  # characters; as many as a session's name takes, and no more than can be kept for each request
 

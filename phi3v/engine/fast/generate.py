@@ -12,10 +12,10 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
-from ..image_processing_phi3_v import CROP
+from ...model.image_processing_phi3_v import CROP
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from ..interrupt import between_layers
 from ..kv_cache import roomy_cache
-from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
 from ..threads import use_threads
 from .chunk_graph import ChunkGraph

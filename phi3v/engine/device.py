@@ -5,9 +5,9 @@ import platform
 import torch
 from transformers.utils import is_flash_attn_2_available
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+from .settings import ATTENTION, DTYPES
+
 GIB = 2**30
-ATTENTION = ("auto", "flash_attention_2", "sdpa", "eager")
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -36,7 +36,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype != "auto":
         if dtype not in DTYPES:
             raise ValueError(f"Unknown dtype {dtype!r}. Choose auto, {', '.join(DTYPES)}.")
-        return DTYPES[dtype]
+        return getattr(torch, dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..image_processing_phi3_v import CROP, Phi3VImageProcessor, num_image_tokens
-from ..modeling_phi3_v import Phi3VForCausalLM
+from ...model.image_processing_phi3_v import CROP, Phi3VImageProcessor, num_image_tokens
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
 
 

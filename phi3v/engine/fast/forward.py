@@ -16,8 +16,8 @@ from torch.nn.functional import rms_norm, silu
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from ..kv_cache import addresses
-from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import QuantizedLinear, unpacked
 
 

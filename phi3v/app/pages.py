@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from .deadline import Deadline
-from .documents import Document, is_pdf
-from .images import GONE, open_image
+from ..inputs.deadline import Deadline
+from ..inputs.documents import Document, is_pdf
+from ..inputs.images import GONE, open_image
 
 GIVE_UP = 3  # pages of a document in a row that can't be drawn, after which the others are left out
 EXTENSIONS = {"markdown": "md", "json": "json"}  # of an output format's file; others are txt

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, pad
 
+from .settings import BITS
+
 GROUP = 32
-BITS = {"int8": 8, "int4": 4}
 
 
 class QuantizedLinear(nn.Module):

@@ -18,12 +18,12 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from .checkpoint import FILES
-from .device import pick_device
-from .fair_semaphore import FairSemaphore
-from .image_cache import ImageCache
-from .inference import PREVIEW_MODEL, Phi3Vision
-from .options import Options
+from ..engine.checkpoint import FILES
+from ..engine.device import pick_device
+from ..engine.engine import PREVIEW_MODEL, Phi3Vision
+from ..inputs.fair_semaphore import FairSemaphore
+from ..inputs.image_cache import ImageCache
+from .options import Options, refuse
 from .zero import keep, on_zero_gpu
 
 PHI_3_VISION = "microsoft/Phi-3-vision-128k-instruct"
@@ -145,6 +145,14 @@ class EngineLoader:
         return snapshot_download(
             model, revision=self.options.revision, allow_patterns=FILES, tqdm_class=Progress, max_workers=4
         )
+
+
+def check_device(options: Options) -> None:
+    """Exit with the usual message and status 2 where the device asked for is not there."""
+    try:
+        pick_device(options.device)
+    except ValueError as error:
+        refuse("device", options.device, str(error))
 
 
 def resolve_model(options: Options) -> str:

@@ -6,11 +6,10 @@ The package `spaces`, which is there on such a Space, does the forking. Elsewher
 import os
 from collections.abc import Iterator, Sequence
 
-import gradio as gr
 from PIL import Image
 
-from .inference import Phi3Vision
-from .streaming import Stats
+from ..engine.answer_stream import Stats
+from ..engine.engine import Phi3Vision
 
 try:
     from spaces import GPU
@@ -23,6 +22,11 @@ except ImportError:
 
 LONGEST, START, TOKENS_A_SECOND, IMAGE_TOKENS_A_SECOND = 120, 10, 20, 2000
 HEARTBEAT = 0.1  # seconds; a visitor's stop is seen where something is yielded
+
+
+class RefusedError(ValueError):
+    """A request that can't be answered, in words for a person."""
+
 
 # What the forked process works with; it can't be handed over.
 _kept: dict[str, Phi3Vision] = {}
@@ -50,11 +54,10 @@ def seconds(question: str, images: Sequence[Image.Image], history: Sequence[dict
 @GPU(duration=seconds)
 def pieces(
     question: str, images: Sequence[Image.Image], history: Sequence[dict], arguments: dict
-) -> Iterator[tuple[str, Stats]]:
+) -> Iterator[tuple[str | RefusedError, Stats]]:
     """What `Phi3Vision.stream` gives, with its statistics, from the process that has the GPU.
 
-    Raises:
-        gr.Error: the request can't be answered; other errors arrive without their words.
+    At the end a `RefusedError` if the request can't be answered: one that is raised arrives without its words.
     """
     try:
         stream = _kept["engine"].stream(question, images, history, **arguments)
@@ -65,7 +68,7 @@ def pieces(
         finally:
             stream.close()
     except (ValueError, MemoryError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        yield RefusedError(str(error)), Stats()
 
 
 class ZeroStream:
@@ -73,13 +76,19 @@ class ZeroStream:
 
     ahead = 0  # ZeroGPU has a queue of its own, and tells visitors so
 
-    def __init__(self, answer: Iterator[tuple[str, Stats]]):
+    def __init__(self, answer: Iterator[tuple[str | RefusedError, Stats]]):
         self.stats = Stats()
         self._answer = answer
 
     def read(self, timeout: float | None = None) -> str | None:
-        """The next piece, `""` if there is none yet, `None` at the end."""
+        """The next piece, `""` if there is none yet, `None` at the end.
+
+        Raises:
+            RefusedError: the request can't be answered.
+        """
         piece, self.stats = next(self._answer, (None, self.stats))
+        if isinstance(piece, RefusedError):
+            raise piece
         return piece
 
     def close(self) -> None:

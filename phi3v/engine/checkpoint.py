@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig
 from transformers.utils import find_adapter_config_file
 
-from .configuration_phi3_v import Phi3VConfig
-from .image_processing_phi3_v import Phi3VImageProcessor
-from .modeling_phi3_v import Phi3VForCausalLM, published_name
-from .processing_phi3_v import Phi3VProcessor
+from ..model.configuration_phi3_v import Phi3VConfig
+from ..model.image_processing_phi3_v import Phi3VImageProcessor
+from ..model.modeling_phi3_v import Phi3VForCausalLM, published_name
+from ..model.processing_phi3_v import Phi3VProcessor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import linear, pad
 from transformers import AttentionInterface
 
-from ..modeling_phi3_v import Phi3VImageEmbedding
+from ...model.modeling_phi3_v import Phi3VImageEmbedding
 from .forward import exact
 
 

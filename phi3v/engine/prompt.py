@@ -7,9 +7,9 @@ from functools import cached_property
 
 from PIL import Image
 
+from ..model.processing_phi3_v import Phi3VProcessor
 from .kv_cache import Pixels
 from .literal import literal_text
-from .processing_phi3_v import Phi3VProcessor
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Prompter:
         for image in all_images:
             if not isinstance(image, Image.Image):
                 raise ValueError(
-                    f"An image is a PIL image, not {type(image).__name__}; `phi3v.images.open_image` opens files."
+                    f"An image is a PIL image, not {type(image).__name__}; `phi3v.open_image` opens files."
                 )
         tokens = self.image_tokens([image.size for image in all_images], num_crops)
         prompt = Prompt(self.processor, guarded, all_images, tokens, num_crops, self.context_length)

@@ -6,8 +6,8 @@ Launched one by one, the operations of so few tokens take longer to launch than 
 import torch
 from transformers.cache_utils import Cache
 
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from ..kv_cache import addresses, roomy_cache
-from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
 from .forward import add_linear, close, exact_logits, normed
 

@@ -2,13 +2,13 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NoReturn
 
-from .device import ATTENTION, DTYPES, pick_device
-from .inference import BOUNDS
-from .quantize import BITS
+from ..engine.settings import ATTENTION, BITS, BOUNDS, DTYPES
 
 SHORTEST_PASSWORD = 8
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -26,14 +26,6 @@ def _between(lowest: int, highest: int):
         return int(text)
 
     return whole_number
-
-
-def _device(text: str) -> str:
-    try:
-        pick_device(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
 
 
 def _model(text: str) -> str:
@@ -72,7 +64,7 @@ class Options:
         kind=_model,
     )
     revision: str | None = _option(None, "branch, tag or commit of a model on the Hub")
-    device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu", kind=_device)
+    device: str = _option("auto", "auto, cuda, cuda:N, mps or cpu")
     dtype: str = _option("auto", "precision of the weights", choices=("auto", *DTYPES))
     attn_implementation: str = _option("auto", "attention; auto takes flash-attn where it is", choices=ATTENTION)
     quantize: str | None = _option(
@@ -122,11 +114,31 @@ def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[s
 
     Exits with the usual message and status 2 on a wrong value, of a variable too.
     """
+    return Options(**vars(_parser(environment).parse_args(arguments)))
+
+
+def refuse(name: str, value: str, words: str, environment: Mapping[str, str] = os.environ) -> NoReturn:
+    """Exit as `parse_options` does, for a wrong value that is only found out later."""
+    variable = _variable(name)
+    where = f"environment variable {variable}" if environment.get(variable) == value else f"argument {_flag(name)}"
+    _parser(environment).error(f"{where}: {words}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return f"PHI3V_{name.upper()}"
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python app.py", description="Phi-3-Vision in the browser: describe, read and compare images."
+        prog="python app.py" if sys.argv[0].endswith(".py") else "phi3v",
+        description="Phi-3-Vision in the browser: describe, read and compare images.",
     )
     for option in fields(Options):
-        settings, variable = dict(option.metadata), f"PHI3V_{option.name.upper()}"
+        settings, variable = dict(option.metadata), _variable(option.name)
         kind, choices = settings["kind"], settings["choices"]
         default = option.default
         if environment.get(variable):
@@ -134,13 +146,13 @@ def parse_options(arguments: Sequence[str] | None = None, environment: Mapping[s
         shown = {None: "", True: " (default: on)", False: " (default: off)"}
         shown = shown[option.default] if kind is _switch or option.default is None else f" (default: {option.default})"
         common = {"default": default, "help": f"{settings['help']}{shown} [{variable}]"}
-        flag = "--" + option.name.replace("_", "-")
+        flag = _flag(option.name)
         if kind is _switch:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         else:
             metavar = None if choices else settings["metavar"] or option.name.split("_")[-1].upper()
             parser.add_argument(flag, type=kind, choices=choices, metavar=metavar, **common)
-    return Options(**vars(parser.parse_args(arguments)))
+    return parser
 
 
 def _from_environment(parser: argparse.ArgumentParser, variable: str, text: str, kind, choices):

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from ..paths import EXAMPLES
 from .conversation import Exchange
-
-EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 
 
 @dataclass(frozen=True)

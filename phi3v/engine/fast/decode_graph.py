@@ -7,8 +7,8 @@ from functools import cache
 import torch
 from transformers.cache_utils import Cache
 
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from ..kv_cache import addresses, roomy_cache
-from ..modeling_phi3_v import Phi3VForCausalLM
 from ..quantize import GROUP, bits, stored
 from .forward import close, exact_logits
 

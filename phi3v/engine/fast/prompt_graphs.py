@@ -7,8 +7,8 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
+from ...model.modeling_phi3_v import Phi3VForCausalLM
 from ..kv_cache import addresses, roomy_cache
-from ..modeling_phi3_v import Phi3VForCausalLM
 from .decode_graph import recorded
 from .forward import add_linear, close, exact_logits, make_room, normed, rotation
 

@@ -1,0 +1,1 @@
+"""The demo without its page: options, loading, the questions that the tabs ask."""

@@ -1,0 +1,1 @@
+"""What strangers send, files and addresses, becomes images. Imports neither the engine nor Gradio."""

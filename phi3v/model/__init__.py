@@ -1,0 +1,1 @@
+"""The architecture, in transformers' conventions. Knows nothing of the rooms above."""
