@@ -276,6 +276,40 @@ def test_an_adapter_that_was_not_merged_is_named(folder, weights):
         Phi3Vision.from_pretrained(folder(tensors={**weights, name: torch.zeros(8, 128)}))
 
 
+def base_layers_with_ia3(weights):
+    tensors = {name.replace("down_proj.weight", "down_proj.base_layer.weight"): weights[name] for name in weights}
+    return {**tensors, "model.layers.0.mlp.down_proj.ia3_l.default": torch.full((1, 128), 5.0)}
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "words"),
+    [
+        (base_layers_with_ia3, {}, "model.layers.0.mlp.down_proj.ia3_l.default. If they are an adapter's, merge it"),
+        (dict, {"num_hidden_layers": 1}, "no place for: model.layers.1.input_layernorm.weight, .* and 9 more"),
+        (
+            lambda weights: {**weights, "model.layers.0.mlp.gate.weight": torch.zeros(2)},
+            {},
+            "layers.0.mlp.gate.weight",
+        ),
+    ],
+    ids=["unmerged", "fewer layers", "another architecture's"],
+)
+def test_weights_without_a_place_are_named(change, config, words, folder, weights):
+    with pytest.raises(ValueError, match=words):
+        Phi3Vision.from_pretrained(folder(tensors=change(weights), **config))
+
+
+def test_what_older_conversions_have_besides_is_left_out(folder, weights, question, model):
+    tower = "model.vision_embed_tokens.img_processor.vision_model"
+    surplus = {
+        "model.vision_embed_tokens.wte.weight": weights["model.embed_tokens.weight"].clone(),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(8),
+        f"{tower}.embeddings.position_ids": torch.arange(577)[None],
+    }
+    loaded, _ = load_checkpoint(str(folder(tensors={**weights, **surplus})), dtype="float32")
+    assert torch.equal(logits(loaded, question), logits(model, question))
+
+
 def said(folder, **options):
     """What the page says of it."""
     loader = EngineLoader(Options(model=str(folder), device="cpu", **options)).start()

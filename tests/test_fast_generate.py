@@ -365,18 +365,18 @@ def test_warm_up_makes_ready_what_helps_most_first(few_large_blocks, endless_che
             patch.setattr(f"phi3v.engine.fast.{module}.recorded", recorded)
         for graphs in (decode_graph.DecodeGraph, ChunkGraph, PromptGraphs):  # tested above, and slow here
             patch.setattr(graphs, "agrees", lambda _: True)
-        patch.setattr(engine, "device", torch.device("cuda"))
+        patch.setattr(engine, "device", torch.device("cuda:0"))
         patch.setattr(engine.processor.image_processor, "hd_pixels", lambda *arguments: pixels(*arguments[:2], "cpu"))
         patch.setattr(torch.cuda, "set_device", lambda device: order.append(str(device)))
         patch.setattr(torch.cuda, "device", lambda _: nullcontext())
         patch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
         engine.warm_up()
-    assert {entry for entry in order if isinstance(entry, str)} == {"cuda"}
+    assert {entry for entry in order if isinstance(entry, str)} == {"cuda:0"}
     recordings = [entry for entry in order if not isinstance(entry, str)]
     # Steps and short questions in one go; only then they are used. Images and prompts follow, one by one.
     others = len(engine._image_graphs.grids) + len(engine._fast.prompts.sizes)
     assert recordings == 2 * [("phi3v", True, False, False)] + others * [("phi3v", True, True, True)]
-    assert order[:2] == ["cuda", recordings[0]] and order[3:5] == ["cuda", "cuda"]
+    assert order[:2] == ["cuda:0", recordings[0]] and order[3:5] == ["cuda:0", "cuda:0"]
     replays = Recorded.replays
     assert engine.answer(WORDS, max_new_tokens=6).text == right
     assert Recorded.replays > replays + 5

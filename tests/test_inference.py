@@ -474,6 +474,31 @@ def test_unknown_device_dtype_attention():
             Phi3Vision.from_pretrained(**settings)
 
 
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_a_cuda_gpu_is_the_caller_s_and_current_on_the_engine_s_thread(device, monkeypatch):
+    """On a CPU that passes for two GPUs, up to where the first one would be used."""
+    current = []
+
+    class GpuReachedError(Exception):
+        pass
+
+    def set_device(device):
+        current.append((threading.current_thread().name, torch.cuda._utils._get_device_index(device)))
+        raise GpuReachedError
+
+    def current_device():
+        assert threading.current_thread() is threading.main_thread()
+        return 1
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", current_device)
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
+    with pytest.raises(GpuReachedError):
+        Phi3Vision.from_pretrained(device=device)
+    assert current == [("phi3v", 1)]
+
+
 def test_a_fork_answers_too(tmp_path):
     """As on ZeroGPU: the engine is loaded, and has answered, in the parent; a forked child answers and exits."""
     import subprocess

@@ -93,6 +93,34 @@ def test_a_limit_that_cuts_nothing_is_no_truncation(ask):
         ask(truncation=True, max_length=100)
 
 
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"padding": "max_length", "max_length": 64},
+        {"padding": "max_length", "max_length": 300},
+        {"padding": True, "max_length": 64},
+        {"max_length": 64},
+        {"padding": False, "max_length": 64},
+        {"padding": "max_length", "max_length": 64, "truncation": True},
+        {"truncation": "do_not_truncate", "max_length": 64},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`max_length` is ignored")
+def test_text_is_cut_where_the_tokenizer_cuts_it(keywords, processor):
+    text = "word " * 200
+    assert processor(text=text, **keywords).input_ids[0].tolist() == processor.tokenizer(text, **keywords).input_ids
+
+
+def test_a_length_in_the_tokenizer_s_file_cuts_nothing(tmp_path):
+    written = AutoProcessor.from_pretrained(REFERENCE / "checkpoint")
+    written.tokenizer.init_kwargs |= {"max_length": 32, "stride": 8, "truncation": True}
+    written.save_pretrained(tmp_path)
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    assert loaded.tokenizer.init_kwargs["max_length"] == 32
+    assert loaded(text="word " * 200).input_ids.shape[1] > 200
+    assert loaded(text=PROMPT, images=[IMAGE], num_crops=1).input_ids.shape[1] > 300
+
+
 @pytest.mark.parametrize("keyword", [{"size": {"height": 100, "width": 100}}, {"do_normalize": False}, {"stride": 3}])
 def test_what_it_does_not_do_is_named(ask, keyword):
     with pytest.raises(ValueError, match=f"has no `{next(iter(keyword))}`"):

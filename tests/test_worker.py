@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import threading
 from concurrent.futures import Future
 from functools import partial
@@ -49,6 +50,47 @@ def test_a_job_that_leaves_the_line_is_not_run(worker):
     futures[2].result()
     assert done == [0, 2]
     assert worker.ahead_of(futures[2]) == 0 and worker.idle
+
+
+@pytest.mark.parametrize("line", range(5))
+@pytest.mark.parametrize("method", ["ahead_of", "cancel"])
+def test_a_collection_may_cancel_a_job_while_another_is_looked_for(worker, method, line):
+    """At each line of the method, as the garbage collector does it when it drops a stream on the same thread."""
+    blocker, lines = Blocker(worker), []
+    futures = [worker.submit(lambda n=n: n) for n in range(4)]
+
+    def trace(frame, event, _):
+        if frame.f_code.co_name != method:
+            return None
+        if event == "line":
+            lines.append(frame.f_lineno)
+            if len(lines) == line + 1:
+                worker.cancel(futures[0])
+        return trace
+
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        said = getattr(worker, method)(futures[2])
+    finally:
+        sys.settrace(previous)
+    assert said in ((2, 3) if method == "ahead_of" else (True,))
+    worker.cancel(futures[0])
+    blocker.let_go.set()
+    left = [1, 2, 3] if method == "ahead_of" else [1, 3]
+    assert [futures[n].result(20) for n in left] == left
+    assert futures[0].cancelled() and futures[2].cancelled() == (method == "cancel")
+    assert worker.idle
+
+
+def test_a_future_that_is_cancelled_by_itself_ends_nothing_else(worker):
+    blocker, done = Blocker(worker), []
+    future = worker.submit(lambda: done.append(1))
+    assert future.cancel()
+    blocker.let_go.set()
+    assert worker.submit(lambda: 5).result(20) == 5
+    assert done == [] and worker.idle
+    assert not worker.cancel(future)
 
 
 def test_what_waited_is_let_go_of_when_it_leaves(worker):

@@ -173,6 +173,11 @@ def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCau
         )
     if adapters := [name for name in report["unexpected_keys"] if ".lora_" in name]:
         raise CheckpointError(f"It has an adapter beside its weights: {_listed(adapters)}. Merge it before saving.")
+    if strangers := report["unexpected_keys"]:
+        raise CheckpointError(
+            "It has weights that Phi-3-Vision has not, or that its configuration has no place for: "
+            f"{_listed(strangers)}. If they are an adapter's, merge it before saving."
+        )
     if missing := report["missing_keys"]:
         raise CheckpointError(f"Weights are missing: {_listed(missing)}. Fetch it, or save it, once more.")
     return loaded

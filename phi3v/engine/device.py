@@ -13,18 +13,20 @@ GIB = 2**30
 def pick_device(device: str = "auto") -> torch.device:
     """The device asked for, or the best there is: `cuda`, `mps`, `cpu`.
 
+    A CUDA device has an index, by default that of the calling thread's current one: other threads have their own.
+
     Raises:
         ValueError: the device asked for is not there.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
+        device = next(name for name, there in available.items() if there)
     kind, _, index = device.partition(":")
     numbered = not index or (kind == "cuda" and index.isdecimal() and int(index) < torch.cuda.device_count())
     if not (available.get(kind, False) and numbered):
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise ValueError(f"Device {device!r} is not available here (available: {there}). Use --device auto.")
-    return torch.device(device)
+    return torch.device("cuda", torch.cuda.current_device()) if device == "cuda" else torch.device(device)
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:

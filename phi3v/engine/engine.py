@@ -147,10 +147,10 @@ class Phi3Vision:
         _check(num_crops=num_crops)
         if quantize not in (None, *BITS):
             raise ValueError(f"Unknown quantisation {quantize!r}. Choose {' or '.join(BITS)}.")
+        picked_device = pick_device(device)  # on this thread, whose current GPU `cuda` is
         worker = Worker("phi3v")
 
         def load():
-            picked_device = pick_device(device)
             if picked_device.type == "cuda" and not here:
                 torch.cuda.set_device(picked_device)  # each thread has its own
             picked_dtype = pick_dtype(dtype, picked_device)

@@ -2,30 +2,38 @@
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from weakref import WeakSet
 
 
 class _Line:
-    """Jobs that wait and the one that runs. The thread holds this, not its `Worker`, which can so be dropped."""
+    """Jobs that wait and the one that runs. The thread holds this, not its `Worker`, which can so be dropped.
+
+    The garbage collector may drop an `AnswerStream`, and so cancel a job, on any thread that works here and at any
+    line: the lock is reentrant, and each step is one of a dictionary or of a queue, whole or not yet begun.
+    """
 
     def __init__(self):
-        # Reentrant: the garbage collector may cancel a job on a thread that is about to submit one.
-        self.changed = threading.Condition(threading.RLock())
-        self.waiting: deque[tuple[Callable[[], object], Future]] = deque()
+        self.lock = threading.RLock()
+        self.waiting: dict[Future, Callable[[], object]] = {}  # in the order they came
+        self.wakes: SimpleQueue[None] = SimpleQueue()  # one for each job, those that left included, and for the end
         self.running = self.started = self.closed = False
 
     def take(self) -> tuple[Callable[[], object], Future] | None:
         """The next job, waited for; `None` after the last."""
-        with self.changed:
-            while not self.waiting and not self.closed:
-                self.changed.wait()
-            if not self.waiting:
-                return None
-            self.running = True
-            return self.waiting.popleft()
+        while True:
+            self.wakes.get()
+            with self.lock:
+                for future in list(self.waiting):
+                    job = self.waiting.pop(future, None)
+                    if job is not None and future.set_running_or_notify_cancel():
+                        self.running = True
+                        return job, future
+                    del job  # what it holds, while the thread waits
+                if self.closed:
+                    return None
 
     def run(self) -> None:
         """What the thread does."""
@@ -69,11 +77,11 @@ class Worker:
         """
         future: Future = Future()
         line = self._line
-        with line.changed:
+        with line.lock:
             if line.closed:
                 raise RuntimeError("The engine is closed. Load it again to go on.")
-            line.waiting.append((job, future))
-            line.changed.notify()
+            line.waiting[future] = job
+            line.wakes.put(None)
             if not line.started:
                 threading.Thread(target=line.run, name=self._name, daemon=True).start()
                 line.started = True
@@ -82,26 +90,22 @@ class Worker:
     def ahead_of(self, future: Future) -> int:
         """How many jobs have to end before this one begins."""
         line = self._line
-        with line.changed:
-            futures = [waiting for _, waiting in line.waiting]
+        with line.lock:
+            futures = list(line.waiting)
             return futures.index(future) + line.running if future in futures else 0
 
     def cancel(self, future: Future) -> bool:
         """Take a job out of the line. Returns whether it was there still: one that has begun goes on."""
         line = self._line
-        with line.changed:
-            for place, (_, waiting) in enumerate(line.waiting):
-                if waiting is future:
-                    del line.waiting[place]
-                    return future.cancel()
-        return False
+        with line.lock:
+            return line.waiting.pop(future, None) is not None and future.cancel()
 
     def close(self) -> None:
         """End the thread after what is queued; nothing more can be submitted."""
         line = self._line
-        with line.changed:
+        with line.lock:
             line.closed = True
-            line.changed.notify()
+            line.wakes.put(None)
 
     def __del__(self):
         self.close()

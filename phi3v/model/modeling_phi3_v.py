@@ -192,8 +192,12 @@ class Phi3VPreTrainedModel(Phi3PreTrainedModel):
     config: Phi3VConfig
     input_modalities = ("image", "text")
     _no_split_modules = ["Phi3DecoderLayer", "Phi3VImageEmbedding"]
-    # A second name of `model.embed_tokens.weight` in some conversions of the checkpoint.
-    _keys_to_ignore_on_load_unexpected = [r"vision_embed_tokens\.wte\.weight"]
+    # A second name of `model.embed_tokens.weight` in some conversions of the checkpoint, and what is computed here.
+    _keys_to_ignore_on_load_unexpected = [
+        r"vision_embed_tokens\.wte\.weight",
+        r"rotary_emb\.inv_freq",
+        r"\.position_ids$",
+    ]
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):

@@ -120,7 +120,7 @@ class Phi3VProcessor(ProcessorMixin):
             padding: as of the tokenizer; by default prompts of different length are padded, on the tokenizer's
                 `padding_side`.
             truncation, max_length: as of the tokenizer, for prompts without images; none of those with images may be
-                longer.
+                longer. A length without `truncation` and `padding` truncates.
             kwargs: transformers' other keywords for processing, flat or as `text_kwargs`, `images_kwargs` and
                 `common_kwargs`. `num_crops` overrides the image processor's own. Without `add_special_tokens` a prompt
                 begins without BOS; that after each image, which the model knows as a part of it, stays.
@@ -140,9 +140,8 @@ class Phi3VProcessor(ProcessorMixin):
             raise ValueError("Phi-3-Vision takes text and images; videos and audio it does not.")
         given = {"padding": padding, "truncation": truncation, "max_length": max_length}
         given = {name: value for name, value in given.items() if value is not None}
-        merged = self._merge_kwargs(
-            Phi3VProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **given, **kwargs
-        )
+        # Without what the tokenizer was made with, as in its own calls: its file may name a length to cut at.
+        merged = self._merge_kwargs(Phi3VProcessorKwargs, **given, **kwargs)
         text_kwargs, images_kwargs = merged["text_kwargs"], merged["images_kwargs"]
         return_tensors = text_kwargs.get("return_tensors", return_tensors)
         # True asks for what is done anyway.
@@ -163,6 +162,8 @@ class Phi3VProcessor(ProcessorMixin):
         if text_kwargs.get("sanitize_control_tokens"):
             wanted["sanitize_control_tokens"] = True
         settings = {name: text_kwargs[name] for name in ("truncation", "max_length") if name in text_kwargs}
+        if settings.get("truncation") is None and not text_kwargs.get("padding"):
+            settings["truncation"] = settings.get("max_length") is not None
         settings["add_special_tokens"] = text_kwargs.get("add_special_tokens", True) is not False
         rows = [
             self._columns(prompt, [next(tokens_of_image) for _ in images], **settings, **wanted)
@@ -241,8 +242,8 @@ class Phi3VProcessor(ProcessorMixin):
         """`input_ids`, and what else the tokenizer is asked for, of a prompt as of `encode`."""
         if not tokens_of_image:
             # Unlike the reference this ignores an empty list of images, there an IndexError.
-            settings = {"truncation": truncation, "max_length": max_length, "add_special_tokens": add_special_tokens}
-            return dict(self.tokenizer(prompt, **settings, **wanted))
+            settings = {"truncation": truncation, "max_length": max_length} if truncation else {}
+            return dict(self.tokenizer(prompt, add_special_tokens=add_special_tokens, **settings, **wanted))
         if self.image_token in prompt:
             raise ValueError(f"The prompt contains {self.image_token!r}. Mark images with <|image_1|>, <|image_2|>, …")
         tags = list(IMAGE_TAG.finditer(prompt))

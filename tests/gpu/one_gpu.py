@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks.full_size import full_size
+from phi3v import Phi3Vision
 from phi3v.engine.errors import EngineFailedError
 from phi3v.engine.fast import prompt_kernels
 from phi3v.engine.quantize import QuantizedLinear
@@ -25,6 +26,14 @@ def check(right: bool, words: str) -> None:
     if not right:
         problems.append(words)
     print(f"{'ok  ' if right else 'FAIL'}  {words}", flush=True)
+
+
+def loaded() -> None:
+    """Loading, by each of the names for this GPU, on a thread that has not used it yet."""
+    for device in ("auto", "cuda", "cuda:0"):
+        with Phi3Vision.from_pretrained(device=device) as engine:
+            check(str(engine.device) == "cuda:0", f"{device} is the first GPU")
+            check(engine.answer("What is shown?", [IMAGE], max_new_tokens=4).stats.new_tokens > 0, f"{device} answers")
 
 
 def quantised() -> None:
@@ -78,6 +87,7 @@ def lost(engine) -> None:
 def main() -> None:
     print(torch.__version__, torch.cuda.get_device_name(), flush=True)
     torch.manual_seed(0)
+    loaded()
     quantised()
     engine = full_size("cuda", "bfloat16", layers=2)
     stopped(engine)
