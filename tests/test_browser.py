@@ -218,7 +218,9 @@ def test_a_tiff_is_shown_and_read(server, visit, hello, tmp_path):
     page.locator("#chat-box textarea").fill("What does the text say?")
     page.locator("#chat-ask").click()
     expect(page.locator(".toast-body").first).to_contain_text("Send a PNG")
+    expect(page.locator("#chat-box textarea")).to_have_value("What does the text say?")  # the message is back
     page.locator("#chat-clear").click()
+    expect(page.locator("#chat-box textarea")).to_have_value("")
     page.locator("#chat-box input[type=file]").set_input_files(str(scan))
     page.locator("#chat-box textarea").fill("What does the text say?")
     page.locator("#chat-ask").click()
