@@ -29,6 +29,7 @@ SETTINGS = (
     "config.json",
     "adapter_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 )
@@ -70,10 +71,26 @@ def load_checkpoint(model: str, revision: str | None = None, **settings) -> tupl
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, SafetensorError) as error:
         # The libraries' own words are for programmers, and may name folders.
         raise CheckpointError(f"Its files don't fit together ({type(error).__name__}); the log says more.") from error
-    tokens, rows = max(processor.tokenizer.get_vocab().values()), loaded.config.vocab_size
-    if tokens >= rows or processor.image_token_id != loaded.config.image_token_id:
+    if processor.image_token_id != loaded.config.image_token_id or _may_pass(processor, loaded.config.vocab_size):
         raise CheckpointError("Its tokenizer is another model's. Copy it from the model that it was trained from.")
     return loaded, processor
+
+
+def _may_pass(processor: Phi3VProcessor, vocab_size: int) -> bool:
+    """Whether a prompt's ids may be beyond the vocabulary's size, where the model has no embeddings."""
+    tokenizer = processor.tokenizer
+    beyond = {token for token in tokenizer.get_vocab().values() if token >= vocab_size}
+    if not beyond:
+        return False
+    # Nobody can type these: see `literal_text`. Normalised ones, and single characters, are found in any text.
+    added = tokenizer.added_tokens_decoder.items()
+    markup = {token for token, its in added if not its.normalized and len(its.content) > 1}
+    messages = [{"role": role, "content": "What?"} for role in ("user", "assistant", "user")]
+    chat = processor.encode(processor.apply_chat_template(messages, add_generation_prompt=True), [])
+    if beyond - markup or beyond & {*chat}:
+        return True
+    log.warning("The tokenizer has %d tokens that the model has no place for. No prompt uses them.", len(beyond))
+    return False
 
 
 def check_folder(model: str | Path) -> None:
@@ -103,15 +120,8 @@ def _names(folder: Path) -> set[str]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if not names:
         raise CheckpointError("The folder is empty.")
-    for name in sorted(names):
-        with (folder / name).open("rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise CheckpointError(
-                    f"{name} is a pointer of Git LFS instead of the file. Run `git lfs pull` in the folder, or fetch "
-                    "the model with `hf download`."
-                )
-        if name in SETTINGS:
-            _read_json(folder / name)
+    for name in sorted(names & set(SETTINGS)):
+        _read_json(folder / name)
     return names
 
 
@@ -124,8 +134,8 @@ def _check_architecture(config: dict) -> None:
 
 
 def _check_weights(folder: Path, names: set[str]) -> None:
-    files = [WEIGHTS]
-    if INDEX in names:
+    files = [WEIGHTS]  # looked for first, as by transformers: an index beside it is of what was there before
+    if WEIGHTS not in names and INDEX in names:
         files = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
         if missing := [name for name in files if name not in names]:
             raise CheckpointError(f"Weight files are missing: {_listed(missing)}. Fetch or copy them.")
@@ -145,7 +155,18 @@ def _check_weights(folder: Path, names: set[str]) -> None:
         _check_safetensors(folder / name)
 
 
+def _check_pointer(file: Path) -> None:
+    """Of a file that is used: pictures in a model's folder, say, may have stayed where they were."""
+    with file.open("rb") as opened:
+        if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{file.name} is a pointer of Git LFS instead of the file. Run `git lfs pull` in the folder, or fetch "
+                "the model with `hf download`."
+            )
+
+
 def _check_safetensors(file: Path) -> None:
+    _check_pointer(file)
     try:
         with safe_open(file, "pt"):
             pass
@@ -254,6 +275,7 @@ def _base_of(name: str | None, folder: Path) -> str:
 
 
 def _read_json(file: Path) -> dict:
+    _check_pointer(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -165,18 +165,23 @@ class Phi3VImageEmbedding(nn.Module):
 class AlsoRead(WeightRenaming):
     """A name under which a tensor is found too. It is written under the published one."""
 
+    def rename_source_key(self, source_key: str) -> tuple[str, str | None]:
+        """As of the base class, as often as it matches: modules in modules may be wrapped, and more than once."""
+        name, pattern = super().rename_source_key(source_key)
+        return (name, pattern) if name == source_key else (self.rename_source_key(name)[0], pattern)
+
     def reverse_transform(self) -> WeightRenaming:
         return WeightRenaming("(?!)", "")  # matches nothing
 
 
 ALSO_READ = [
+    # What trainers put around modules, and save with them.
+    AlsoRead(r"^(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
+    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
     # transformers 5 writes the tower so, where it is a `CLIPVisionModel` that was not loaded from a checkpoint.
     AlsoRead(
         r"\bimg_processor\.(?=(?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)", "img_processor.vision_model."
     ),
-    # What trainers put around modules, and save with them.
-    AlsoRead(r"^(?:(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module)\.)+", ""),
-    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
 ]
 register_checkpoint_conversion_mapping(Phi3VConfig.model_type, ALSO_READ, overwrite=True)
 

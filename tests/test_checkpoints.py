@@ -17,7 +17,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
+from transformers import AddedToken, AutoConfig, AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
 import phi3v
 from phi3v import Phi3Vision
@@ -206,8 +206,13 @@ def test_without_peft_an_adapter_is_named(adapter):
         lambda name: f"base_model.model.{name}",
         lambda name: f"module._orig_mod.{name}",
         lambda name: name.replace("_proj.", "_proj.base_layer."),
+        lambda name: re.sub(
+            r"\b(layers\.\d+|img_processor|self_attn)\.",
+            r"\1._fsdp_wrapped_module._checkpoint_wrapped_module.",
+            f"_checkpoint_wrapped_module.{name.replace('vision_model.', '')}",
+        ),
     ],
-    ids=["flat tower", "peft", "wrapped", "base layers"],
+    ids=["flat tower", "peft", "wrapped", "base layers", "wrapped each"],
 )
 def test_names_that_trainers_give_are_read_and_published_ones_written(name, folder, weights, tmp_path):
     model, report = AutoModelForCausalLM.from_pretrained(folder(name), dtype="float32", output_loading_info=True)
@@ -368,6 +373,52 @@ def test_what_a_folder_lacks_is_explained(name, change, words, folder):
     place = folder()
     change(place / name)
     assert re.search(words, said(place))
+
+
+def test_files_that_are_not_used_may_be_missing_or_old(folder, question, model):
+    place = folder()
+    shutil.copy(CHECKPOINT / "model.safetensors.index.json", place)  # of two shards that are not here
+    for name in ("demo.png", "tokenizer.model", "consolidated.safetensors"):
+        point(place / name)
+    assert torch.equal(logits(load_checkpoint(str(place), dtype="float32")[0], question), logits(model, question))
+
+
+def with_tokens(place, tokens, **settings):
+    """A folder whose tokenizer has been given tokens, more than its model has rows left."""
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer.add_tokens([AddedToken(token, **settings) for token in tokens])
+    tokenizer.chat_template = None  # the processor's own
+    tokenizer.save_pretrained(place)
+    return place
+
+
+MARKUP = [f"<|mark_{number}|>" for number in range(80)]
+
+
+def test_tokens_beyond_the_vocabulary_that_no_prompt_uses_are_harmless(folder, question, caplog):
+    place = with_tokens(folder(), MARKUP, special=True, normalized=False)
+    engine = Phi3Vision.from_pretrained(place, dtype="float32")
+    assert max(engine.processor.tokenizer.get_vocab().values()) >= engine.model.config.vocab_size
+    assert "no place for" in caplog.text
+    assert max(engine._prompter("".join(MARKUP), [], [], 1).ids) < engine.model.config.vocab_size
+
+
+@pytest.mark.parametrize(
+    ("tokens", "settings"),
+    [
+        ([f"word{number}" for number in range(80)], {"normalized": True}),
+        ([chr(0x2600 + number) for number in range(80)], {"normalized": False}),
+    ],
+    ids=["words", "characters"],
+)
+def test_tokens_beyond_the_vocabulary_that_can_be_typed_are_refused(tokens, settings, folder):
+    assert "tokenizer is another model's" in said(with_tokens(folder(), tokens, **settings))
+
+
+def test_tokens_beyond_the_vocabulary_that_the_chat_uses_are_refused(folder):
+    place = with_tokens(folder(), MARKUP, special=True, normalized=False)
+    (place / "chat_template.jinja").write_text(MARKUP[-1] + "{{ messages[0]['content'] }}")
+    assert "tokenizer is another model's" in said(place)
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
