@@ -67,7 +67,7 @@ def load_checkpoint(model: str, revision: str | None = None, **settings) -> tupl
     except (CheckpointError, HFValidationError):
         raise
     except ImportError as error:  # of the package that a quantised one needs, say
-        raise CheckpointError(f"It needs a package that is not installed here ({error}).") from error
+        raise CheckpointError(_lacking(error)) from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, SafetensorError) as error:
         # The libraries' own words are for programmers, and may name folders.
         raise CheckpointError(f"Its files don't fit together ({type(error).__name__}); the log says more.") from error
@@ -272,6 +272,18 @@ def _base_of(name: str | None, folder: Path) -> str:
         f"It is an adapter to the model in a folder {last}, which is not here. Write into its adapter_config.json, as "
         "base_model_name_or_path, where that is."
     )
+
+
+def _lacking(error: ImportError) -> str:
+    """Which package is missing or of another version; the error's own words may name the server's folders."""
+    name = (error.name or "").partition(".")[0]
+    if not name and (advice := re.search(r"pip install (?:-U |--upgrade )?([\w-]+)", str(error))):
+        name = advice[1]  # transformers raises it without a name
+    if not name:
+        return "It needs a package that is not installed here, or not in the right version; the log says more."
+    if find_spec(name) is None:
+        return f"It needs a package that is not installed here: pip install {name}."
+    return f"It needs another version of a package than the one installed here: pip install -U {name}."
 
 
 def _read_json(file: Path) -> dict:

@@ -443,7 +443,18 @@ def test_weights_that_were_not_gathered_are_explained(folder, weights):
 
 def test_a_quantised_folder_without_its_package_is_explained(folder):
     words = said(folder(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}))
-    assert "bitsandbytes" in words and "pip install" in words
+    assert words.endswith("It needs a package that is not installed here: pip install bitsandbytes.")
+
+
+def test_a_package_of_another_version_is_named_without_its_place(adapter):
+    """Python's own words for a name that a package lacks tell its folder."""
+    script = (
+        "import peft\ndel peft.set_peft_model_state_dict\nfrom phi3v import Phi3Vision\n"
+        f"try: Phi3Vision.from_pretrained({str(adapter)!r})\nexcept ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    words = "It needs another version of a package than the one installed here: pip install -U peft."
+    assert done.stdout.strip() == words, done.stderr
 
 
 def test_without_settings_images_are_prepared_as_published(folder, question, caplog):
