@@ -25,11 +25,11 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 OTHER_WEIGHTS, OTHER_WEIGHTS_PICKLED = "non_lora_state_dict.safetensors", "non_lora_state_dict.bin"
 # Of a model on the Hub: neither Python nor pickled weights. The one pickle is fetched to be named, not to be opened.
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", OTHER_WEIGHTS_PICKLED]
+IMAGE_SETTINGS = ("preprocessor_config.json", "processor_config.json")
 SETTINGS = (
+    *IMAGE_SETTINGS,
     "config.json",
     "adapter_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 )
@@ -206,10 +206,9 @@ def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCau
 
 def _load_processor(model: str | Path, revision: str | None = None) -> Phi3VProcessor:
     folder = Path(model)
-    settings = ("preprocessor_config.json", "processor_config.json")
-    if folder.is_dir() and not any((folder / name).exists() for name in settings):
+    if folder.is_dir() and not any((folder / name).exists() for name in IMAGE_SETTINGS):
         log.warning("There is no preprocessor_config.json: images are prepared as for the published model.")
-        return Phi3VProcessor(Phi3VImageProcessor(), AutoTokenizer.from_pretrained(folder))
+        return Phi3VProcessor(Phi3VImageProcessor(), AutoTokenizer.from_pretrained(folder, padding_side="left"))
     return AutoProcessor.from_pretrained(model, revision=revision)
 
 
@@ -255,7 +254,21 @@ def _load_adapter(folder: Path, settings: dict) -> tuple[Phi3VForCausalLM, Phi3V
         raise CheckpointError("The adapter's weights are of other sizes than the model that it names.") from error
     if strangers := [*report.unexpected_keys, *(name for name in report.missing_keys if ".default" in name)]:
         raise CheckpointError(f"The adapter doesn't fit the model that it names: {_listed(strangers)}.")
-    return adapted.merge_and_unload(), _load_processor(folder if "tokenizer.json" in names else base)
+    return adapted.merge_and_unload(), _processor_of_adapter(folder, names, base, revision)
+
+
+def _processor_of_adapter(folder: Path, names: set[str], base: str, revision: str | None) -> Phi3VProcessor:
+    """What of it is in the adapter's folder, the rest from the model that it was trained on."""
+    has_tokenizer, has_settings = "tokenizer.json" in names, bool(names & set(IMAGE_SETTINGS))
+    if has_tokenizer and has_settings:
+        return _load_processor(folder)
+    processor = _load_processor(base, revision)
+    images, tokenizer = processor.image_processor, processor.tokenizer
+    if has_tokenizer:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if has_settings:
+        images = Phi3VImageProcessor.from_pretrained(folder)
+    return Phi3VProcessor(images, tokenizer, processor.chat_template)
 
 
 def _base_of(name: str | None, folder: Path) -> str:

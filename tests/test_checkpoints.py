@@ -157,6 +157,24 @@ def test_what_was_trained_beside_an_adapter_is_loaded(adapter, question, tmp_pat
     torch.testing.assert_close(logits(loaded, question), logits(expected, question), rtol=0, atol=3e-4)
 
 
+@pytest.mark.parametrize("own", ["nothing", "tokenizer", "image settings", "both"])
+def test_what_an_adapter_lacks_of_a_processor_is_its_base_s(own, adapter, tmp_path):
+    base = shutil.copytree(CHECKPOINT, tmp_path / "base")
+    change(base / "preprocessor_config.json", num_crops=4)
+    change(adapter / "adapter_config.json", base_model_name_or_path=str(base))
+    if own in ("tokenizer", "both"):
+        for file in CHECKPOINT.glob("*token*.json"):
+            shutil.copy(file, adapter)
+        change(adapter / "tokenizer_config.json", model_max_length=777)
+    if own in ("image settings", "both"):
+        shutil.copy(CHECKPOINT / "preprocessor_config.json", adapter)
+        change(adapter / "preprocessor_config.json", num_crops=2)
+    _, processor = load_checkpoint(str(adapter), dtype="float32")
+    assert processor.image_processor.num_crops == (2 if own in ("image settings", "both") else 4)
+    assert (processor.tokenizer.model_max_length == 777) == (own in ("tokenizer", "both"))
+    assert processor.tokenizer.padding_side == "left"
+
+
 def change(file, **values):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
