@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -119,7 +120,10 @@ def check_folder(model: str | Path) -> None:
 def _names(folder: Path) -> set[str]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if not names:
-        raise CheckpointError("The folder is empty.")
+        folders = [f"{path.name}/" for path in folder.iterdir()]
+        if not folders:
+            raise CheckpointError("The folder is empty.")
+        raise CheckpointError(f"The folder has only folders: {_listed(folders)}. Give the one with the model's files.")
     for name in sorted(names & set(SETTINGS)):
         _read_json(folder / name)
     return names
@@ -188,10 +192,7 @@ def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCau
         **settings,
     )
     for name, found, wanted in sorted(report["mismatched_keys"]):
-        hint = " With DeepSpeed's ZeRO-3, weights have to be gathered when they are saved." if 0 in found else ""
-        raise CheckpointError(
-            f"Its weights don't fit its configuration: {name} is {tuple(found)} and should be {tuple(wanted)}.{hint}"
-        )
+        raise CheckpointError(f"Its weights don't fit its configuration: {_sizes(name, found, wanted)}")
     if adapters := [name for name in report["unexpected_keys"] if ".lora_" in name]:
         raise CheckpointError(f"It has an adapter beside its weights: {_listed(adapters)}. Merge it before saving.")
     if strangers := report["unexpected_keys"]:
@@ -243,6 +244,11 @@ def _load_adapter(folder: Path, settings: dict) -> tuple[Phi3VForCausalLM, Phi3V
     if OTHER_WEIGHTS in names:
         _check_safetensors(folder / OTHER_WEIGHTS)
         tensors = {published_name(name): tensor for name, tensor in load_file(folder / OTHER_WEIGHTS).items()}
+        places = loaded.state_dict()
+        for name, tensor in sorted(tensors.items()):
+            if name in places and tensor.shape != places[name].shape:
+                sizes = _sizes(name, tensor.shape, places[name].shape)
+                raise CheckpointError(f"What is in {OTHER_WEIGHTS} doesn't fit the model that it names: {sizes}")
         if strangers := loaded.load_state_dict(tensors, strict=False).unexpected_keys:
             raise CheckpointError(f"The model has no place for what is in {OTHER_WEIGHTS}: {_listed(strangers)}.")
     adapted = PeftModel(loaded, config)
@@ -285,6 +291,11 @@ def _base_of(name: str | None, folder: Path) -> str:
         f"It is an adapter to the model in a folder {last}, which is not here. Write into its adapter_config.json, as "
         "base_model_name_or_path, where that is."
     )
+
+
+def _sizes(name: str, found: Sequence[int], wanted: Sequence[int]) -> str:
+    hint = " With DeepSpeed's ZeRO-3, weights have to be gathered when they are saved." if 0 in found else ""
+    return f"{name} is {tuple(found)} and should be {tuple(wanted)}.{hint}"
 
 
 def _lacking(error: ImportError) -> str:

@@ -175,6 +175,15 @@ def test_what_an_adapter_lacks_of_a_processor_is_its_base_s(own, adapter, tmp_pa
     assert processor.tokenizer.padding_side == "left"
 
 
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "gathered when they are saved"), (3, r"is \(3,\) and should be \(64,\)")]
+)
+def test_what_was_trained_beside_an_adapter_must_fit(size, words, adapter):
+    name = "base_model.model.model.vision_embed_tokens.img_projection.2.bias"
+    save_file({name: torch.zeros(size)}, adapter / "non_lora_state_dict.safetensors")
+    assert re.search(words, said(adapter))
+
+
 def change(file, **values):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
@@ -346,6 +355,7 @@ def said(folder, **options):
     ("files", "words"),
     [
         ({}, "The folder is empty"),
+        ({"onnx/model.onnx": "x", "gguf/model.gguf": "x"}, "only folders: gguf/, onnx/. Give the one"),
         ({"README.md": "Hello"}, "no weights in safetensors"),
         ({"model-Q4_K_M.gguf": "GGUF"}, "GGUF"),
         ({"config.json": '{"model_type": "phi3_v"}', "model.onnx": "x"}, "ONNX"),
@@ -362,6 +372,7 @@ def test_what_is_no_checkpoint_is_explained(files, words, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)
     assert re.search(f"^mine could not be loaded. .*{words}", said(folder))
 
