@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
@@ -16,6 +15,7 @@ from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig
 from transformers.utils import find_adapter_config_file
 
 from .configuration_phi3_v import Phi3VConfig
+from .errors import is_out_of_memory
 from .image_processing_phi3_v import Phi3VImageProcessor
 from .modeling_phi3_v import Phi3VForCausalLM, published_name
 from .processing_phi3_v import Phi3VProcessor
@@ -255,7 +255,7 @@ def _load_adapter(folder: Path, settings: dict) -> tuple[Phi3VForCausalLM, Phi3V
     try:
         report = set_peft_model_state_dict(adapted, load_peft_weights(str(folder), device="cpu"))
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise CheckpointError("The adapter's weights are of other sizes than the model that it names.") from error
     if strangers := [*report.unexpected_keys, *(name for name in report.missing_keys if ".default" in name)]:

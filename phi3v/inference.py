@@ -237,9 +237,9 @@ class Phi3Vision:
 
         Nothing more can be asked. Dropping the last reference to an engine does the same; `with engine:` too.
         """
-        if not self._worker.closed:
+        with suppress(RuntimeError):  # closed already, perhaps by another thread just now
             self._submit(self._prefixes.clear)
-            self._worker.close()
+        self._worker.close()
 
     def __enter__(self) -> "Phi3Vision":
         return self

@@ -253,9 +253,12 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         Of `inputs_embeds`, where there are no ids, those are filled that are the embedding of `image_token_id`.
 
         Raises:
-            ValueError: the image positions are not as many as the images' embeddings.
+            ValueError: the image positions are not as many as the images' embeddings; without images, not one of
+                `input_ids` and `inputs_embeds` is given.
         """
         if pixel_values is None:
+            if (input_ids is None) == (inputs_embeds is None):
+                raise ValueError("You must specify exactly one of input_ids or inputs_embeds")  # as `Phi3Model` does
             return self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if image_sizes is None:
             raise ValueError("`pixel_values` came without `image_sizes`. Pass all that the processor returns.")

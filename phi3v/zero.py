@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import gradio as gr
 from PIL import Image
 
+from .errors import EngineFailedError
 from .inference import Phi3Vision
 from .streaming import Stats
 
@@ -64,7 +65,7 @@ def pieces(
             yield "", stream.stats
         finally:
             stream.close()
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, EngineFailedError) as error:
         raise gr.Error(str(error), print_exception=False) from error
 
 

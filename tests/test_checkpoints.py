@@ -511,6 +511,13 @@ def test_answers_of_the_hub_are_explained(error, words):
     assert words in explain("somebody/model", error("…", response=response))
 
 
+def test_every_allocator_s_lack_of_memory_is_explained():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**16)
+    for error in (caught.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")):
+        assert explain("somebody/model", error).startswith("The memory does not hold somebody/model.")
+
+
 def test_other_words_that_may_name_a_folder_are_not_shown():
     assert explain("somebody/model", OSError("/home/somebody/secret")).endswith(
         "could not be loaded (OSError); the server's log says more."

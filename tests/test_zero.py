@@ -12,6 +12,7 @@ from conftest import EXAMPLES
 from PIL import Image
 
 from phi3v import Phi3Vision
+from phi3v.errors import GPU_FAILED
 from phi3v.loading import EngineLoader
 from phi3v.options import parse_options
 from phi3v.ui import answers as page_answers
@@ -73,6 +74,12 @@ def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
     assert "stopped" in line
     with pytest.raises(gr.Error, match="question is empty"):
         list(ask(" "))
+
+
+def test_a_lost_gpu_is_told_in_words(engine, monkeypatch):
+    monkeypatch.setattr(engine, "failure", GPU_FAILED)
+    with pytest.raises(gr.Error, match="Restart the app"):
+        list(pieces(QUESTION, [], [], {"max_new_tokens": 5}))
 
 
 def test_duration_follows_the_request(engine, sign):
