@@ -282,11 +282,6 @@ class Phi3Vision:
             return torch.cuda.get_device_name(self.device)
         return {"cpu": "CPU", "mps": "Apple GPU"}.get(self.device.type, self.device.type)
 
-    @property
-    def idle(self) -> bool:
-        """Whether no request is running or waiting."""
-        return self._worker.idle
-
     def transformed(self, image: Image.Image, num_crops: int | None = None) -> Image.Image | None:
         """An image as the HD transform makes it: in its place it gives the same answers, and takes less to prepare.
 
