@@ -272,6 +272,9 @@ def test_images_beside_embeddings(model, processor):
     settings = {"max_new_tokens": 8, "do_sample": False}
     generated = model.generate(inputs_embeds=embeds, attention_mask=inputs.attention_mask, **images, **settings)
     assert generated.tolist() == greedy(model, inputs).tolist()
+    for both in ({"input_ids": inputs.input_ids, "inputs_embeds": embeds}, {}):
+        with pytest.raises(ValueError, match="exactly one of input_ids or inputs_embeds"):
+            model(**both)
     with pytest.raises(ValueError, match="0 image positions in `inputs_embeds`"):
         model(inputs_embeds=embeds + 1, **images)
     with pytest.raises(ValueError, match="without `image_sizes`"):

@@ -17,7 +17,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
+from transformers import AddedToken, AutoConfig, AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
 import phi3v
 from phi3v import Phi3Vision
@@ -157,6 +157,33 @@ def test_what_was_trained_beside_an_adapter_is_loaded(adapter, question, tmp_pat
     torch.testing.assert_close(logits(loaded, question), logits(expected, question), rtol=0, atol=3e-4)
 
 
+@pytest.mark.parametrize("own", ["nothing", "tokenizer", "image settings", "both"])
+def test_what_an_adapter_lacks_of_a_processor_is_its_base_s(own, adapter, tmp_path):
+    base = shutil.copytree(CHECKPOINT, tmp_path / "base")
+    change(base / "preprocessor_config.json", num_crops=4)
+    change(adapter / "adapter_config.json", base_model_name_or_path=str(base))
+    if own in ("tokenizer", "both"):
+        for file in CHECKPOINT.glob("*token*.json"):
+            shutil.copy(file, adapter)
+        change(adapter / "tokenizer_config.json", model_max_length=777)
+    if own in ("image settings", "both"):
+        shutil.copy(CHECKPOINT / "preprocessor_config.json", adapter)
+        change(adapter / "preprocessor_config.json", num_crops=2)
+    _, processor = load_checkpoint(str(adapter), dtype="float32")
+    assert processor.image_processor.num_crops == (2 if own in ("image settings", "both") else 4)
+    assert (processor.tokenizer.model_max_length == 777) == (own in ("tokenizer", "both"))
+    assert processor.tokenizer.padding_side == "left"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "gathered when they are saved"), (3, r"is \(3,\) and should be \(64,\)")]
+)
+def test_what_was_trained_beside_an_adapter_must_fit(size, words, adapter):
+    name = "base_model.model.model.vision_embed_tokens.img_projection.2.bias"
+    save_file({name: torch.zeros(size)}, adapter / "non_lora_state_dict.safetensors")
+    assert re.search(words, said(adapter))
+
+
 def change(file, **values):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
@@ -206,8 +233,13 @@ def test_without_peft_an_adapter_is_named(adapter):
         lambda name: f"base_model.model.{name}",
         lambda name: f"module._orig_mod.{name}",
         lambda name: name.replace("_proj.", "_proj.base_layer."),
+        lambda name: re.sub(
+            r"\b(layers\.\d+|img_processor|self_attn)\.",
+            r"\1._fsdp_wrapped_module._checkpoint_wrapped_module.",
+            f"_checkpoint_wrapped_module.{name.replace('vision_model.', '')}",
+        ),
     ],
-    ids=["flat tower", "peft", "wrapped", "base layers"],
+    ids=["flat tower", "peft", "wrapped", "base layers", "wrapped each"],
 )
 def test_names_that_trainers_give_are_read_and_published_ones_written(name, folder, weights, tmp_path):
     model, report = AutoModelForCausalLM.from_pretrained(folder(name), dtype="float32", output_loading_info=True)
@@ -323,6 +355,7 @@ def said(folder, **options):
     ("files", "words"),
     [
         ({}, "The folder is empty"),
+        ({"onnx/model.onnx": "x", "gguf/model.gguf": "x"}, "only folders: gguf/, onnx/. Give the one"),
         ({"README.md": "Hello"}, "no weights in safetensors"),
         ({"model-Q4_K_M.gguf": "GGUF"}, "GGUF"),
         ({"config.json": '{"model_type": "phi3_v"}', "model.onnx": "x"}, "ONNX"),
@@ -339,6 +372,7 @@ def test_what_is_no_checkpoint_is_explained(files, words, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)
     assert re.search(f"^mine could not be loaded. .*{words}", said(folder))
 
@@ -370,6 +404,52 @@ def test_what_a_folder_lacks_is_explained(name, change, words, folder):
     assert re.search(words, said(place))
 
 
+def test_files_that_are_not_used_may_be_missing_or_old(folder, question, model):
+    place = folder()
+    shutil.copy(CHECKPOINT / "model.safetensors.index.json", place)  # of two shards that are not here
+    for name in ("demo.png", "tokenizer.model", "consolidated.safetensors"):
+        point(place / name)
+    assert torch.equal(logits(load_checkpoint(str(place), dtype="float32")[0], question), logits(model, question))
+
+
+def with_tokens(place, tokens, **settings):
+    """A folder whose tokenizer has been given tokens, more than its model has rows left."""
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer.add_tokens([AddedToken(token, **settings) for token in tokens])
+    tokenizer.chat_template = None  # the processor's own
+    tokenizer.save_pretrained(place)
+    return place
+
+
+MARKUP = [f"<|mark_{number}|>" for number in range(80)]
+
+
+def test_tokens_beyond_the_vocabulary_that_no_prompt_uses_are_harmless(folder, question, caplog):
+    place = with_tokens(folder(), MARKUP, special=True, normalized=False)
+    engine = Phi3Vision.from_pretrained(place, dtype="float32")
+    assert max(engine.processor.tokenizer.get_vocab().values()) >= engine.model.config.vocab_size
+    assert "no place for" in caplog.text
+    assert max(engine._prompter("".join(MARKUP), [], [], 1).ids) < engine.model.config.vocab_size
+
+
+@pytest.mark.parametrize(
+    ("tokens", "settings"),
+    [
+        ([f"word{number}" for number in range(80)], {"normalized": True}),
+        ([chr(0x2600 + number) for number in range(80)], {"normalized": False}),
+    ],
+    ids=["words", "characters"],
+)
+def test_tokens_beyond_the_vocabulary_that_can_be_typed_are_refused(tokens, settings, folder):
+    assert "tokenizer is another model's" in said(with_tokens(folder(), tokens, **settings))
+
+
+def test_tokens_beyond_the_vocabulary_that_the_chat_uses_are_refused(folder):
+    place = with_tokens(folder(), MARKUP, special=True, normalized=False)
+    (place / "chat_template.jinja").write_text(MARKUP[-1] + "{{ messages[0]['content'] }}")
+    assert "tokenizer is another model's" in said(place)
+
+
 def test_a_shard_that_is_missing_is_named(tmp_path):
     place = shutil.copytree(CHECKPOINT, tmp_path / "part")
     (place / "model-00002-of-00002.safetensors").unlink()
@@ -392,7 +472,18 @@ def test_weights_that_were_not_gathered_are_explained(folder, weights):
 
 def test_a_quantised_folder_without_its_package_is_explained(folder):
     words = said(folder(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}))
-    assert "bitsandbytes" in words and "pip install" in words
+    assert words.endswith("It needs a package that is not installed here: pip install bitsandbytes.")
+
+
+def test_a_package_of_another_version_is_named_without_its_place(adapter):
+    """Python's own words for a name that a package lacks tell its folder."""
+    script = (
+        "import peft\ndel peft.set_peft_model_state_dict\nfrom phi3v import Phi3Vision\n"
+        f"try: Phi3Vision.from_pretrained({str(adapter)!r})\nexcept ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    words = "It needs another version of a package than the one installed here: pip install -U peft."
+    assert done.stdout.strip() == words, done.stderr
 
 
 def test_without_settings_images_are_prepared_as_published(folder, question, caplog):
@@ -418,6 +509,13 @@ def test_without_settings_images_are_prepared_as_published(folder, question, cap
 def test_answers_of_the_hub_are_explained(error, words):
     response = httpx.Response(404, request=httpx.Request("GET", "http://127.0.0.1/"))
     assert words in explain("somebody/model", error("…", response=response))
+
+
+def test_every_allocator_s_lack_of_memory_is_explained():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**16)
+    for error in (caught.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")):
+        assert explain("somebody/model", error).startswith("The memory does not hold somebody/model.")
 
 
 def test_other_words_that_may_name_a_folder_are_not_shown():

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import AutoModelForCausalLM
 
 from phi3v import Phi3Vision
+from phi3v.engine.answer_stream import TokenStreamer
 from phi3v.engine.fast import decode_graph, forward, generate, prompt_kernels
 from phi3v.engine.fast.chunk_graph import ChunkGraph
 from phi3v.engine.fast.forward import without_cudnn
@@ -262,6 +263,27 @@ def test_the_caller_s_random_numbers_stay_the_caller_s(engines):
         for seed in (3, None):
             engine.answer(WORDS, max_new_tokens=4, temperature=1.0, seed=seed)
         assert begun + torch.rand(2).tolist() == expected
+
+
+@pytest.mark.parametrize("loaded", ["lean"], indirect=True)
+def test_the_caller_s_random_numbers_stay_the_caller_s_meanwhile(engines, monkeypatch):
+    """Also where others draw between an answer's tokens, which stays what its seed says."""
+    settings = {"max_new_tokens": 8, "temperature": 1.5, "top_p": 0.9, "seed": 3}
+    wholes = [engine.answer(WORDS, **settings).text for engine in engines]
+    drawn, put = [], TokenStreamer.put
+
+    def put_and_draw(streamer, value):
+        drawn.append(torch.rand(1).item())
+        put(streamer, value)
+
+    monkeypatch.setattr(TokenStreamer, "put", put_and_draw)
+    for engine, whole in zip(engines, wholes, strict=True):
+        torch.manual_seed(1)
+        expected = torch.rand(8).tolist()
+        torch.manual_seed(1)
+        drawn.clear()
+        assert engine.answer(WORDS, **settings).text == whole
+        assert drawn[:8] == expected
 
 
 @pytest.mark.parametrize("loaded", ["lean"], indirect=True)

@@ -32,9 +32,9 @@ def page(hello):
 
 def wait_until_idle(engine, seconds):
     deadline = time.monotonic() + seconds
-    while not engine.idle and time.monotonic() < deadline:
+    while not engine._worker.idle and time.monotonic() < deadline:
         time.sleep(0.01)
-    return engine.idle
+    return engine._worker.idle
 
 
 def test_answer_is_about_the_image(preview, page):
@@ -317,7 +317,7 @@ def test_leaving_stops_the_model(endless, page, leave):
     stream = endless.stream("What?", images=[page], max_new_tokens=4096)
     next(stream)
     stats = stream.stats
-    assert not endless.idle
+    assert not endless._worker.idle
     if leave == "close":
         stream.close()
     else:

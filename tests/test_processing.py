@@ -121,7 +121,21 @@ def test_a_length_in_the_tokenizer_s_file_cuts_nothing(tmp_path):
     assert loaded(text=PROMPT, images=[IMAGE], num_crops=1).input_ids.shape[1] > 300
 
 
-@pytest.mark.parametrize("keyword", [{"size": {"height": 100, "width": 100}}, {"do_normalize": False}, {"stride": 3}])
+def test_flags_of_what_is_done_anyway_change_nothing(ask):
+    flags = dict.fromkeys(("do_convert_rgb", "do_resize", "do_rescale", "do_normalize", "do_pad"), True)
+    assert torch.equal(ask(**flags, do_center_crop=False).pixel_values, ask().pixel_values)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        {"size": {"height": 100, "width": 100}},
+        {"do_normalize": False},
+        {"do_resize": False},
+        {"do_center_crop": True},
+        {"stride": 3},
+    ],
+)
 def test_what_it_does_not_do_is_named(ask, keyword):
     with pytest.raises(ValueError, match=f"has no `{next(iter(keyword))}`"):
         ask(**keyword)

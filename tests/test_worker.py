@@ -178,6 +178,29 @@ def test_an_engine_s_thread_ends_when_it_is_closed():
     engine.close()
 
 
+def test_two_threads_may_close_an_engine_at_once():
+    """The second one where the first has begun to."""
+    engine = Phi3Vision.from_pretrained()
+    submit, errors = engine._worker.submit, []
+
+    def second():
+        try:
+            engine.close()
+        except BaseException as error:
+            errors.append(error)
+
+    def submit_late(job):
+        if threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=second)
+            other.start()
+            other.join()
+        return submit(job)
+
+    engine._worker.submit = submit_late
+    engine.close()
+    assert errors == [] and engine._worker.closed
+
+
 def test_a_failed_load_leaves_no_thread():
     before = engine_threads()
     for _ in range(2):

@@ -15,6 +15,7 @@ from phi3v import Phi3Vision
 from phi3v.app.loading import EngineLoader
 from phi3v.app.options import parse_options
 from phi3v.app.zero import RefusedError, ZeroStream, keep, pieces, seconds
+from phi3v.engine.errors import GPU_FAILED
 from phi3v.ui import answers as page_answers
 from phi3v.ui.answers import Query, answers
 
@@ -73,6 +74,13 @@ def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
     assert "stopped" in line
     with pytest.raises(gr.Error, match="question is empty"):
         list(ask(" "))
+
+
+def test_a_lost_gpu_is_told_in_words(engine, monkeypatch):
+    keep(engine)  # others may have been loaded since
+    monkeypatch.setattr(engine, "failure", GPU_FAILED)
+    with pytest.raises(gr.Error, match="Restart the app"):
+        list(pieces(QUESTION, [], [], {"max_new_tokens": 5}))
 
 
 def test_duration_follows_the_request(engine, sign):

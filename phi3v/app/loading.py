@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from ..engine.checkpoint import FILES
 from ..engine.device import pick_device
 from ..engine.engine import PREVIEW_MODEL, Phi3Vision
+from ..engine.errors import is_out_of_memory
 from ..inputs.fair_semaphore import FairSemaphore
 from ..inputs.image_cache import ImageCache
 from .options import Options, refuse
@@ -181,7 +182,7 @@ def public_name(model: str) -> str:
 def explain(model: str, error: Exception) -> str:
     """What went wrong while loading and what to do, in words for a person that name no folder but by its last part."""
     model = public_name(model)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
         return f"The memory does not hold {model}. Try --dtype bfloat16, or a machine with more."
     if isinstance(error, RevisionNotFoundError):
         return f"The Hub has no such revision of {model}. Check --revision."

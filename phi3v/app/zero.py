@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..engine.answer_stream import Stats
 from ..engine.engine import Phi3Vision
+from ..engine.errors import EngineFailedError
 
 try:
     from spaces import GPU
@@ -67,7 +68,7 @@ def pieces(
             yield "", stream.stats
         finally:
             stream.close()
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, EngineFailedError) as error:
         yield RefusedError(str(error)), Stats()
 
 

@@ -3,10 +3,10 @@
 import json
 import logging
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,7 @@ from ..model.configuration_phi3_v import Phi3VConfig
 from ..model.image_processing_phi3_v import Phi3VImageProcessor
 from ..model.modeling_phi3_v import Phi3VForCausalLM, published_name
 from ..model.processing_phi3_v import Phi3VProcessor
+from .errors import is_out_of_memory
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -25,10 +26,11 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 OTHER_WEIGHTS, OTHER_WEIGHTS_PICKLED = "non_lora_state_dict.safetensors", "non_lora_state_dict.bin"
 # Of a model on the Hub: neither Python nor pickled weights. The one pickle is fetched to be named, not to be opened.
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", OTHER_WEIGHTS_PICKLED]
+IMAGE_SETTINGS = ("preprocessor_config.json", "processor_config.json")
 SETTINGS = (
+    *IMAGE_SETTINGS,
     "config.json",
     "adapter_config.json",
-    "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 )
@@ -66,14 +68,30 @@ def load_checkpoint(model: str, revision: str | None = None, **settings) -> tupl
     except (CheckpointError, HFValidationError):
         raise
     except ImportError as error:  # of the package that a quantised one needs, say
-        raise CheckpointError(f"It needs a package that is not installed here ({error}).") from error
+        raise CheckpointError(_lacking(error)) from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, SafetensorError) as error:
         # The libraries' own words are for programmers, and may name folders.
         raise CheckpointError(f"Its files don't fit together ({type(error).__name__}); the log says more.") from error
-    tokens, rows = max(processor.tokenizer.get_vocab().values()), loaded.config.vocab_size
-    if tokens >= rows or processor.image_token_id != loaded.config.image_token_id:
+    if processor.image_token_id != loaded.config.image_token_id or _may_pass(processor, loaded.config.vocab_size):
         raise CheckpointError("Its tokenizer is another model's. Copy it from the model that it was trained from.")
     return loaded, processor
+
+
+def _may_pass(processor: Phi3VProcessor, vocab_size: int) -> bool:
+    """Whether a prompt's ids may be beyond the vocabulary's size, where the model has no embeddings."""
+    tokenizer = processor.tokenizer
+    beyond = {token for token in tokenizer.get_vocab().values() if token >= vocab_size}
+    if not beyond:
+        return False
+    # Nobody can type these: see `literal_text`. Normalised ones, and single characters, are found in any text.
+    added = tokenizer.added_tokens_decoder.items()
+    markup = {token for token, its in added if not its.normalized and len(its.content) > 1}
+    messages = [{"role": role, "content": "What?"} for role in ("user", "assistant", "user")]
+    chat = processor.encode(processor.apply_chat_template(messages, add_generation_prompt=True), [])
+    if beyond - markup or beyond & {*chat}:
+        return True
+    log.warning("The tokenizer has %d tokens that the model has no place for. No prompt uses them.", len(beyond))
+    return False
 
 
 def check_folder(model: str | Path) -> None:
@@ -102,16 +120,12 @@ def check_folder(model: str | Path) -> None:
 def _names(folder: Path) -> set[str]:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if not names:
-        raise CheckpointError("The folder is empty.")
-    for name in sorted(names):
-        with (folder / name).open("rb") as file:
-            if file.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise CheckpointError(
-                    f"{name} is a pointer of Git LFS instead of the file. Run `git lfs pull` in the folder, or fetch "
-                    "the model with `hf download`."
-                )
-        if name in SETTINGS:
-            _read_json(folder / name)
+        folders = [f"{path.name}/" for path in folder.iterdir()]
+        if not folders:
+            raise CheckpointError("The folder is empty.")
+        raise CheckpointError(f"The folder has only folders: {_listed(folders)}. Give the one with the model's files.")
+    for name in sorted(names & set(SETTINGS)):
+        _read_json(folder / name)
     return names
 
 
@@ -124,8 +138,8 @@ def _check_architecture(config: dict) -> None:
 
 
 def _check_weights(folder: Path, names: set[str]) -> None:
-    files = [WEIGHTS]
-    if INDEX in names:
+    files = [WEIGHTS]  # looked for first, as by transformers: an index beside it is of what was there before
+    if WEIGHTS not in names and INDEX in names:
         files = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
         if missing := [name for name in files if name not in names]:
             raise CheckpointError(f"Weight files are missing: {_listed(missing)}. Fetch or copy them.")
@@ -145,7 +159,18 @@ def _check_weights(folder: Path, names: set[str]) -> None:
         _check_safetensors(folder / name)
 
 
+def _check_pointer(file: Path) -> None:
+    """Of a file that is used: pictures in a model's folder, say, may have stayed where they were."""
+    with file.open("rb") as opened:
+        if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{file.name} is a pointer of Git LFS instead of the file. Run `git lfs pull` in the folder, or fetch "
+                "the model with `hf download`."
+            )
+
+
 def _check_safetensors(file: Path) -> None:
+    _check_pointer(file)
     try:
         with safe_open(file, "pt"):
             pass
@@ -167,10 +192,7 @@ def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCau
         **settings,
     )
     for name, found, wanted in sorted(report["mismatched_keys"]):
-        hint = " With DeepSpeed's ZeRO-3, weights have to be gathered when they are saved." if 0 in found else ""
-        raise CheckpointError(
-            f"Its weights don't fit its configuration: {name} is {tuple(found)} and should be {tuple(wanted)}.{hint}"
-        )
+        raise CheckpointError(f"Its weights don't fit its configuration: {_sizes(name, found, wanted)}")
     if adapters := [name for name in report["unexpected_keys"] if ".lora_" in name]:
         raise CheckpointError(f"It has an adapter beside its weights: {_listed(adapters)}. Merge it before saving.")
     if strangers := report["unexpected_keys"]:
@@ -185,10 +207,9 @@ def _load_model(model: str, revision: str | None, settings: dict) -> Phi3VForCau
 
 def _load_processor(model: str | Path, revision: str | None = None) -> Phi3VProcessor:
     folder = Path(model)
-    settings = ("preprocessor_config.json", "processor_config.json")
-    if folder.is_dir() and not any((folder / name).exists() for name in settings):
+    if folder.is_dir() and not any((folder / name).exists() for name in IMAGE_SETTINGS):
         log.warning("There is no preprocessor_config.json: images are prepared as for the published model.")
-        return Phi3VProcessor(Phi3VImageProcessor(), AutoTokenizer.from_pretrained(folder))
+        return Phi3VProcessor(Phi3VImageProcessor(), AutoTokenizer.from_pretrained(folder, padding_side="left"))
     return AutoProcessor.from_pretrained(model, revision=revision)
 
 
@@ -223,18 +244,37 @@ def _load_adapter(folder: Path, settings: dict) -> tuple[Phi3VForCausalLM, Phi3V
     if OTHER_WEIGHTS in names:
         _check_safetensors(folder / OTHER_WEIGHTS)
         tensors = {published_name(name): tensor for name, tensor in load_file(folder / OTHER_WEIGHTS).items()}
+        places = loaded.state_dict()
+        for name, tensor in sorted(tensors.items()):
+            if name in places and tensor.shape != places[name].shape:
+                sizes = _sizes(name, tensor.shape, places[name].shape)
+                raise CheckpointError(f"What is in {OTHER_WEIGHTS} doesn't fit the model that it names: {sizes}")
         if strangers := loaded.load_state_dict(tensors, strict=False).unexpected_keys:
             raise CheckpointError(f"The model has no place for what is in {OTHER_WEIGHTS}: {_listed(strangers)}.")
     adapted = PeftModel(loaded, config)
     try:
         report = set_peft_model_state_dict(adapted, load_peft_weights(str(folder), device="cpu"))
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise CheckpointError("The adapter's weights are of other sizes than the model that it names.") from error
     if strangers := [*report.unexpected_keys, *(name for name in report.missing_keys if ".default" in name)]:
         raise CheckpointError(f"The adapter doesn't fit the model that it names: {_listed(strangers)}.")
-    return adapted.merge_and_unload(), _load_processor(folder if "tokenizer.json" in names else base)
+    return adapted.merge_and_unload(), _processor_of_adapter(folder, names, base, revision)
+
+
+def _processor_of_adapter(folder: Path, names: set[str], base: str, revision: str | None) -> Phi3VProcessor:
+    """What of it is in the adapter's folder, the rest from the model that it was trained on."""
+    has_tokenizer, has_settings = "tokenizer.json" in names, bool(names & set(IMAGE_SETTINGS))
+    if has_tokenizer and has_settings:
+        return _load_processor(folder)
+    processor = _load_processor(base, revision)
+    images, tokenizer = processor.image_processor, processor.tokenizer
+    if has_tokenizer:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if has_settings:
+        images = Phi3VImageProcessor.from_pretrained(folder)
+    return Phi3VProcessor(images, tokenizer, processor.chat_template)
 
 
 def _base_of(name: str | None, folder: Path) -> str:
@@ -253,7 +293,25 @@ def _base_of(name: str | None, folder: Path) -> str:
     )
 
 
+def _sizes(name: str, found: Sequence[int], wanted: Sequence[int]) -> str:
+    hint = " With DeepSpeed's ZeRO-3, weights have to be gathered when they are saved." if 0 in found else ""
+    return f"{name} is {tuple(found)} and should be {tuple(wanted)}.{hint}"
+
+
+def _lacking(error: ImportError) -> str:
+    """Which package is missing or of another version; the error's own words may name the server's folders."""
+    name = (error.name or "").partition(".")[0]
+    if not name and (advice := re.search(r"pip install (?:-U |--upgrade )?([\w-]+)", str(error))):
+        name = advice[1]  # transformers raises it without a name
+    if not name:
+        return "It needs a package that is not installed here, or not in the right version; the log says more."
+    if find_spec(name) is None:
+        return f"It needs a package that is not installed here: pip install {name}."
+    return f"It needs another version of a package than the one installed here: pip install -U {name}."
+
+
 def _read_json(file: Path) -> dict:
+    _check_pointer(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

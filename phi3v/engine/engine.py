@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from transformers import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from ..model.image_processing_phi3_v import hd_transform
 from ..model.processing_phi3_v import Phi3VProcessor
@@ -38,6 +39,8 @@ from .worker import Worker
 
 log = logging.getLogger("phi3v")
 
+
+SAMPLING = ("do_sample", "temperature", "top_p", "top_k")  # settings of `generate`
 MAX_SALT = 256  # characters; as many as a session's name takes, and no more than can be kept for each request
 
 
@@ -226,9 +229,9 @@ class Phi3Vision:
 
         Nothing more can be asked. Dropping the last reference to an engine does the same; `with engine:` too.
         """
-        if not self._worker.closed:
+        with suppress(RuntimeError):  # closed already, perhaps by another thread just now
             self._submit(self._prefixes.clear)
-            self._worker.close()
+        self._worker.close()
 
     def __enter__(self) -> "Phi3Vision":
         return self
@@ -268,11 +271,6 @@ class Phi3Vision:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return {"cpu": "CPU", "mps": "Apple GPU"}.get(self.device.type, self.device.type)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is running or waiting."""
-        return self._worker.idle
 
     def transformed(self, image: Image.Image, num_crops: int | None = None) -> Image.Image | None:
         """An image as the HD transform makes it: in its place it gives the same answers, and takes less to prepare.
@@ -466,11 +464,15 @@ class Phi3Vision:
                 crosses = count <= limit < longest
                 inputs |= {name: inputs[name].to(self.device) for name in ("input_ids", "attention_mask")}
                 inputs |= self._images(prompt, images, 0 if crosses else length)
+                if generator:
+                    inputs["logits_processor"] = _drawing(settings, generator)
+                    settings = {name: value for name, value in settings.items() if name not in SAMPLING}
+                    settings["do_sample"] = False
             streamer.next_tokens_are_prompt = True
             if request.deadline < math.inf:  # counted by `generate` from here on
                 settings["max_time"] = max(request.deadline - time.perf_counter(), 1e-3)
             stop = StopWhenSet(request.stop)
-            with self._as_generate_needs(request, generator):
+            with self._as_generate_needs(request):
                 self.model.generate(**inputs, **settings, streamer=streamer, stopping_criteria=[stop])
             self._prefixes.put([*keys, *streamer.ids], cache, cache.get_seq_length() > limit, salt)
         except RuntimeError as error:
@@ -486,8 +488,8 @@ class Phi3Vision:
         return generator
 
     @contextmanager
-    def _as_generate_needs(self, request: _Request, generator: torch.Generator | None) -> Iterator[None]:
-        """What transformers' own loop can't be told is the thread's or the process's meanwhile, and then as it was."""
+    def _as_generate_needs(self, request: _Request) -> Iterator[None]:
+        """What transformers' own loop can't be told is the thread's meanwhile, and then as it was."""
         if self._fast:
             yield
             return
@@ -496,8 +498,7 @@ class Phi3Vision:
             if not request.streamer.stats.new_tokens:  # later on it ends between tokens, with a cache that can be kept
                 request.check()
 
-        random = _drawing_from(generator) if generator else nullcontext()
-        with without_cudnn(self.device), random, between_layers(check, self.device):
+        with without_cudnn(self.device), between_layers(check, self.device):
             yield
 
     def _inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
@@ -554,16 +555,23 @@ class Phi3Vision:
         return sorted(ids)
 
 
-@contextmanager
-def _drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Have random numbers that nobody gives a generator for come from this one, on its device."""
-    random = torch if generator.device.type == "cpu" else torch.get_device_module(generator.device)
-    state = random.get_rng_state()
-    random.set_rng_state(generator.get_state())
-    try:
-        yield
-    finally:
-        random.set_rng_state(state)
+class _Draw(LogitsProcessor):
+    """Leaves one token of each row, drawn by a generator: `generate` itself draws from the process's."""
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        drawn = torch.multinomial(scores.softmax(-1), 1, generator=self.generator)
+        return torch.full_like(scores, -math.inf).scatter(-1, drawn, 0)
+
+
+def _drawing(settings: dict, generator: torch.Generator) -> LogitsProcessorList:
+    """What draws as these settings say, in a `generate` that takes the likeliest token."""
+    steps: list[LogitsProcessor] = [TemperatureLogitsWarper(settings["temperature"])]
+    if settings["top_p"] < 1:
+        steps.append(TopPLogitsWarper(settings["top_p"]))
+    return LogitsProcessorList([*steps, _Draw(generator)])
 
 
 def _check(**settings) -> None:

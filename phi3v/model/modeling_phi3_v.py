@@ -165,18 +165,23 @@ class Phi3VImageEmbedding(nn.Module):
 class AlsoRead(WeightRenaming):
     """A name under which a tensor is found too. It is written under the published one."""
 
+    def rename_source_key(self, source_key: str) -> tuple[str, str | None]:
+        """As of the base class, as often as it matches: modules in modules may be wrapped, and more than once."""
+        name, pattern = super().rename_source_key(source_key)
+        return (name, pattern) if name == source_key else (self.rename_source_key(name)[0], pattern)
+
     def reverse_transform(self) -> WeightRenaming:
         return WeightRenaming("(?!)", "")  # matches nothing
 
 
 ALSO_READ = [
+    # What trainers put around modules, and save with them.
+    AlsoRead(r"^(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
+    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
     # transformers 5 writes the tower so, where it is a `CLIPVisionModel` that was not loaded from a checkpoint.
     AlsoRead(
         r"\bimg_processor\.(?=(?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)", "img_processor.vision_model."
     ),
-    # What trainers put around modules, and save with them.
-    AlsoRead(r"^(?:(?:base_model\.model|module|_orig_mod|_fsdp_wrapped_module)\.)+", ""),
-    AlsoRead(r"\.(?:base_layer|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "."),
 ]
 register_checkpoint_conversion_mapping(Phi3VConfig.model_type, ALSO_READ, overwrite=True)
 
@@ -248,9 +253,12 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         Of `inputs_embeds`, where there are no ids, those are filled that are the embedding of `image_token_id`.
 
         Raises:
-            ValueError: the image positions are not as many as the images' embeddings.
+            ValueError: the image positions are not as many as the images' embeddings; without images, not one of
+                `input_ids` and `inputs_embeds` is given.
         """
         if pixel_values is None:
+            if (input_ids is None) == (inputs_embeds is None):
+                raise ValueError("You must specify exactly one of input_ids or inputs_embeds")  # as `Phi3Model` does
             return self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if image_sizes is None:
             raise ValueError("`pixel_values` came without `image_sizes`. Pass all that the processor returns.")

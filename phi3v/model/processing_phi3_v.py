@@ -50,6 +50,11 @@ CHAT_TEMPLATE = (
 
 # Columns that tokenizers give for the asking, beside ids and mask, and what padding is in each.
 COLUMNS = {"offset_mapping": (0, 0), "special_tokens_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
+# Of an image processor's flags, those that can be given, since they ask for what is done anyway.
+IMAGE_FLAGS = {
+    **dict.fromkeys(("do_convert_rgb", "do_resize", "do_rescale", "do_normalize", "do_pad"), True),
+    "do_center_crop": False,
+}
 ASKED_FOR = ("return_offsets_mapping", "return_special_tokens_mask", "return_token_type_ids")
 UNSUPPORTED = (
     "text_pair",
@@ -144,8 +149,8 @@ class Phi3VProcessor(ProcessorMixin):
         merged = self._merge_kwargs(Phi3VProcessorKwargs, **given, **kwargs)
         text_kwargs, images_kwargs = merged["text_kwargs"], merged["images_kwargs"]
         return_tensors = text_kwargs.get("return_tensors", return_tensors)
-        # True asks for what is done anyway.
-        others = {name: value for name, value in images_kwargs.items() if value is not None and value is not True}
+        others = {name: value for name, value in images_kwargs.items() if value is not None}
+        others = {name: value for name, value in others.items() if IMAGE_FLAGS.get(name) is not value}
         images_kwargs = {name: others.pop(name) for name in ("num_crops", "device") if name in others}
         others.pop("return_tensors", None)
         for name in [*others, *(name for name in UNSUPPORTED if text_kwargs.get(name))]:
