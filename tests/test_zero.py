@@ -79,8 +79,8 @@ def test_the_page_s_answers_on_zero_gpu(engine, sign, monkeypatch):
 def test_a_lost_gpu_is_told_in_words(engine, monkeypatch):
     keep(engine)  # others may have been loaded since
     monkeypatch.setattr(engine, "failure", GPU_FAILED)
-    with pytest.raises(gr.Error, match="Restart the app"):
-        list(pieces(QUESTION, [], [], {"max_new_tokens": 5}))
+    with pytest.raises(RefusedError, match="Restart the app"):
+        ZeroStream(pieces(QUESTION, [], [], {"max_new_tokens": 5})).read()
 
 
 def test_duration_follows_the_request(engine, sign):
