@@ -498,6 +498,21 @@ def test_without_settings_images_are_prepared_as_published(folder, question, cap
     assert all(torch.equal(inputs[name], question[name]) for name in question)
 
 
+def test_a_template_that_takes_texts_alone_is_not_taken(folder, question):
+    """Saved by itself, the published tokenizer brings one along."""
+    path = folder()
+    AutoTokenizer.from_pretrained(path).save_pretrained(path)
+    _, processor = load_checkpoint(str(path), dtype="float32")
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is shown?"}]}],
+        add_generation_prompt=True,
+    )
+    inputs = processor(
+        text=prompt, images=[Image.open(REFERENCE / "public" / "images" / "square_400.png")], num_crops=4
+    )
+    assert torch.equal(inputs["input_ids"], question["input_ids"])
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
+from jinja2.exceptions import TemplateError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig
@@ -17,7 +18,7 @@ from transformers.utils import find_adapter_config_file
 from ..model.configuration_phi3_v import Phi3VConfig
 from ..model.image_processing_phi3_v import Phi3VImageProcessor
 from ..model.modeling_phi3_v import Phi3VForCausalLM, published_name
-from ..model.processing_phi3_v import Phi3VProcessor
+from ..model.processing_phi3_v import CHAT_TEMPLATE, Phi3VProcessor
 from .errors import is_out_of_memory
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -210,7 +211,13 @@ def _load_processor(model: str | Path, revision: str | None = None) -> Phi3VProc
     if folder.is_dir() and not any((folder / name).exists() for name in IMAGE_SETTINGS):
         log.warning("There is no preprocessor_config.json: images are prepared as for the published model.")
         return Phi3VProcessor(Phi3VImageProcessor(), AutoTokenizer.from_pretrained(folder, padding_side="left"))
-    return AutoProcessor.from_pretrained(model, revision=revision)
+    processor = AutoProcessor.from_pretrained(model, revision=revision)
+    try:
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}])
+    except (TypeError, TemplateError):
+        # A tokenizer that was saved by itself brings the published template along, which takes texts alone.
+        processor.chat_template = CHAT_TEMPLATE
+    return processor
 
 
 def _load_adapter(folder: Path, settings: dict) -> tuple[Phi3VForCausalLM, Phi3VProcessor]:
