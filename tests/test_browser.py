@@ -8,7 +8,10 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -661,17 +664,19 @@ def test_stop_while_others_are_answered_ends_at_once(endless_server, visit, hell
             job.cancel()
 
 
-def test_copied_is_said_only_where_it_was(server, browser):
-    """In a frame without the permission the link is shown instead."""
+def test_copied_is_said_only_where_it_was(server, browser, tmp_path):
+    """In another site's frame, which lacks the permission, the link is shown instead."""
+    (tmp_path / "index.html").write_text(f'<iframe src="{server.url}" width="1200" height="800"></iframe>')
+    site = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=site.serve_forever, daemon=True).start()
     context = browser.new_context()
-    page = context.new_page()
-    page.route(
-        "http://elsewhere.localhost/",
-        lambda route: route.fulfill(body=f'<iframe src="{server.url}"></iframe>', content_type="text/html"),
-    )
-    page.goto("http://elsewhere.localhost/")
-    frame = page.frame_locator("iframe")
-    frame.locator("#copy-link").click()
-    expect(frame.locator("#link-to-copy")).to_have_value(re.compile(r"^http://127\.0\.0\.1:\d+/\?tab=describe"))
-    expect(frame.locator("#copy-link")).not_to_contain_text("Copied")
-    context.close()
+    try:
+        page = context.new_page()
+        page.goto(f"http://localhost:{site.server_address[1]}/")
+        frame = page.frame_locator("iframe")
+        frame.locator("#copy-link").click()
+        expect(frame.locator("#link-to-copy")).to_have_value(re.compile(r"^http://127\.0\.0\.1:\d+/\?tab=describe"))
+        expect(frame.locator("#copy-link")).not_to_contain_text("Copied")
+    finally:
+        context.close()
+        site.shutdown()
