@@ -1,6 +1,7 @@
 """Starts the app as a user does, on a free port of the loopback address."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,11 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+
+def _take_interrupts() -> None:
+    """Where tests run in the background, SIGINT is ignored, and would be by what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Server:
@@ -29,7 +35,9 @@ class Server:
         environment = kept | (environment or {})
         command = [sys.executable, script, "--server-port", str(port), *options]
         with log_file.open("w") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=_take_interrupts
+            )
         self._wait()
 
     def _wait(self) -> None:
