@@ -36,7 +36,12 @@ class Server:
         command = [sys.executable, script, "--server-port", str(port), *options]
         with log_file.open("w") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=_take_interrupts
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_take_interrupts,  # noqa: PLW1509 - it takes no lock
             )
         self._wait()
 
