@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import errno
 import json
-import logging
 import math
 import re
 import time
@@ -22,6 +21,7 @@ from starlette._utils import get_route_path
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .failures import log_failure
 from .hosts import LOOPBACK, is_local_name, own_origins, split_host
 from .listeners import API, LONGEST_KEY, Listeners, listened_to
 from .login import LoginThrottle
@@ -61,8 +61,6 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "permissions-policy": "microphone=(), geolocation=(), payment=(), usb=()",
 }
-
-log = logging.getLogger("phi3v")
 
 
 @dataclass(frozen=True)
@@ -202,11 +200,11 @@ class Gateway:
         request.scope[BODY_SIZE] = 0
         if body.announced > most:
             await body.refuse()
-        key = listened_to(request.path, request.scope["query_string"]) if request.method == "GET" else None
         with self._one_of_few(request):
-            await self._passed_on(request, responder, body, key)
+            await self._passed_on(request, responder, body)
 
-    async def _passed_on(self, request: "_Request", responder: "_Responder", body: "_Body", key: str | None) -> None:
+    async def _passed_on(self, request: "_Request", responder: "_Responder", body: "_Body") -> None:
+        key = request.listens_to
         if key is not None:
             self._listeners.join(key)
 
@@ -225,11 +223,7 @@ class Gateway:
             raise
         except Exception as error:
             if not body.ended_early:
-                place = error.__traceback__
-                while place and place.tb_next:
-                    place = place.tb_next
-                where = f"{place.tb_frame.f_code.co_name}, line {place.tb_lineno}" if place else "?"
-                log.warning("A request failed: %s in %s", type(error).__name__, where)
+                log_failure(error)
             await responder.fail(error, request.is_upload)
         finally:
             if key is not None:
@@ -242,7 +236,7 @@ class Gateway:
     @contextlib.contextmanager
     def _one_of_few(self, request: "_Request"):
         """Calls of tools hold a thread each until they are answered, and streams a connection."""
-        kind = "tool" if request.is_mcp else "stream" if request.listens else None
+        kind = "tool" if request.is_mcp else "stream" if request.listens_to is not None else None
         if kind is None:
             yield
             return
@@ -300,8 +294,9 @@ class _Request:
         return self.method == "POST" and self.path.startswith(f"{API}/mcp")
 
     @property
-    def listens(self) -> bool:
-        return self.method == "GET" and listened_to(self.path, self.scope["query_string"]) is not None
+    def listens_to(self) -> str | None:
+        """The session or event whose messages it waits for."""
+        return listened_to(self.path, self.scope["query_string"]) if self.method == "GET" else None
 
     @property
     def is_login(self) -> bool:

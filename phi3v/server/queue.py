@@ -61,10 +61,10 @@ class LimitedQueue(Queue):
     def _check(self, concurrency_id: str, session: str | None, address: str | None) -> None:
         held = [event for event in self.event_ids_to_events.values() if event.alive]
         if sum(event.request.scope.get(BODY_SIZE, 0) for event in held) > BODY_BYTES:
-            raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
+            raise _full()
         if concurrency_id != self.model_id:
             if len(self) - len(self._waiting()) >= OTHER_EVENTS:
-                raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
+                raise _full()
             others = [event for event in held if event.concurrency_id != self.model_id]
             self._check_share(sum(event.session_hash == session for event in others), OTHER_PER_SESSION)
             return
@@ -73,7 +73,7 @@ class LimitedQueue(Queue):
             self._drop(UNHEARD_SECONDS_WHEN_FULL)
             events = self.requests()
         if len(events) >= self.capacity:
-            raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
+            raise _full()
         if session and session != self._mcp_session():
             self._check_share(sum(event.session_hash == session for event in events), PER_SESSION)
         if address:
@@ -128,6 +128,10 @@ class LimitedQueue(Queue):
                     self.pending_event_ids_session.pop(name, None)
             self.listeners.forget(FORGET_SECONDS)
             forget_uploads_progress()
+
+
+def _full() -> HTTPException:
+    return HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def forget_uploads_progress(seconds: float = 600.0) -> None:

@@ -37,10 +37,11 @@ class Sessions(StateHolder):
             unheard = [name for name in self.session_data if name != session_id and not self._listeners.present(name)]
             for place, name in enumerate(unheard):
                 if len(unheard) - place > CAPACITY or now - self._used.get(name, now) > FORGET_SECONDS:
-                    del self.session_data[name]
-                    self.time_last_used.pop(name, None)
-                    self._used.pop(name, None)
+                    self._drop(name)
             for name in list(self.session_data)[: max(0, len(self.session_data) - MOST)]:
-                del self.session_data[name]
-                self.time_last_used.pop(name, None)
-                self._used.pop(name, None)
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        del self.session_data[name]
+        self.time_last_used.pop(name, None)
+        self._used.pop(name, None)

@@ -1,11 +1,9 @@
 """A question in, its answer out: text, a line on what is going on, and why it ended."""
 
-import logging
 import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from ..inputs.deadline import Deadline, StoppedError
 from ..inputs.image_cache import WORTHWHILE, ImageCache
 from ..inputs.images import open_images
 from ..inputs.sources import is_address, local_files
+from ..server.failures import log_failure
 from .status import loading_text
 
 POLL_SECONDS = 0.08  # how soon a stop is noticed, and how often the page is updated at most
@@ -40,7 +39,6 @@ TOO_LONG = "What this request brought along took too long to read. Send fewer or
 REFUSED = "That did not work"
 CONVERSATION = 4  # times the images of one question: those that all of a conversation may have
 
-log = logging.getLogger("phi3v")
 
 Result = TypeVar("Result")
 # The text so far, a line on what is going on, and at the end why it ends, as `Stats.stop_reason`.
@@ -114,8 +112,7 @@ def words_for_errors() -> Iterator[None]:
     except (ValueError, MemoryError, EngineFailedError) as error:
         raise refusal(error) from error
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]  # its words may name a visitor's file
-        log.warning("A request failed: %s in %s, line %d", type(error).__name__, place.name, place.lineno)
+        log_failure(error)
         words = "The model failed at this request. Try again; the server's log says more."
         raise gr.Error(words, print_exception=False) from error
 
@@ -148,8 +145,11 @@ def _answered(loader: EngineLoader, query: Query, stop: threading.Event) -> Iter
             opening = partial(_opened, sources, loader.images, crops)
             images = yield from in_background(opening, left, stop, "Reading the image …")
             yield from _streamed(_ask(loader.engine, query, images), stop)
-        remembering = partial(_remember, loader, sources, images, crops)
-        threading.Thread(target=remembering, name="phi3v-remember", daemon=True).start()
+        # Only uploads are asked about again: pages and what was fetched are gone then.
+        uploads = {str(source): image for source, image in zip(sources, images) if not _is_passing(source, folder)}
+        if uploads:
+            remembering = partial(_remember, loader, uploads, crops)
+            threading.Thread(target=remembering, name="phi3v-remember", daemon=True).start()
 
 
 def local(
@@ -178,11 +178,14 @@ def _opened(
     return open_images(sources, deadline, known)
 
 
-def _remember(
-    loader: EngineLoader, sources: Sequence[Path | Opener], images: Sequence[Image.Image], num_crops: int
-) -> None:
+def _is_passing(source: str | Path | Opener, folder: str) -> bool:
+    """Whether an image is there for this request alone."""
+    return callable(source) or Path(source).is_relative_to(folder)
+
+
+def _remember(loader: EngineLoader, images: Mapping[str, Image.Image], num_crops: int) -> None:
     """Make follow-up questions about photos quick."""
-    for source, image in dict(zip(map(str, sources), images)).items():
+    for source, image in images.items():
         if image.width * image.height > WORTHWHILE and not loader.images.get(source, num_crops):
             transformed = loader.engine.transformed(image, num_crops)
             if transformed:

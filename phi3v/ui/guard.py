@@ -1,7 +1,5 @@
 """What comes from outside, checked before anything looks at it, and refused without a word of it in the log."""
 
-import logging
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from gradio.utils import get_upload_folder
 from ..engine.literal import in_whole_characters
 from ..inputs.images import GONE
 from ..inputs.sources import is_address
+from ..server.failures import log_failure
 from ..server.listeners import Listeners
 from ..server.queue import LimitedQueue
 from .upload import SourceFiles
@@ -23,8 +22,6 @@ UNFIT = (
 )
 MAX_CHARACTERS = 1_000_000  # of all texts of a request: what a session keeps
 FAILED = "The server failed at this request. Try again; its log says more."
-
-log = logging.getLogger("phi3v")
 
 
 class GuardedBlocks(gr.Blocks):
@@ -84,8 +81,7 @@ def _only_errors_for_visitors(words: str) -> Iterator[None]:
         error.print_exception = False
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        log.warning("A request failed: %s in %s, line %d", type(error).__name__, place.name, place.lineno)
+        log_failure(error)
         raise gr.Error(words, print_exception=False) from None
 
 
